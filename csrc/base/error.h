@@ -1,0 +1,26 @@
+/* base/error.h - fills a caller's struct mm_error.
+ * Owns:    nothing.
+ * Threads: pure.
+ * Signals: safe anywhere.
+ * Errors:  returns the status it was given, so that `return mm__fail(...)` reads well. */
+#ifndef MM_BASE_ERROR_H
+#define MM_BASE_ERROR_H
+
+#include "matchmaker.h"
+
+/* Clears the error and sets its status and message. `error` may be NULL. Returns `status`. */
+int mm__fail(struct mm_error *error, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The same, for a system call that failed: keeps `number` (errno) and appends its text. */
+int mm__fail_system(struct mm_error *error, int status, int number, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* The text of an errno value without libc ("No such file or directory"), never NULL. */
+const char *mm__errno_text(int number);
+/* Its name ("ENOENT"). */
+const char *mm__errno_name(int number);
+/* The name of a signal ("SIGSEGV"), "signal" when unknown. */
+const char *mm__signal_name(int number);
+
+#endif

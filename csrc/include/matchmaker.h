@@ -1,0 +1,218 @@
+/* matchmaker.h - the client's interface: map images, bind their exports, call them.
+ * Owns:    the process's one Matchmaker (mm_init .. mm_finalize) and what is mapped through it.
+ * Threads: every function may be called from any thread; one image runs one call at a time, others
+ * wait. Signals: not async-signal-safe, except mm_error_text. SIGSEGV, SIGBUS, SIGFPE, SIGILL,
+ * SIGTRAP and SIGSYS are handled while the Matchmaker is mapped; what is not its own goes to the
+ * handler that was there. Errors:  0 (MM_OK) or a negative mm_status; the details go to the
+ * caller's struct mm_error, if given. */
+#ifndef MATCHMAKER_H
+#define MATCHMAKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MM_API __attribute__((visibility("default")))
+
+/* The one table of errors: name, code, kind (what Lua sees as err.kind), text without details. */
+#define MM_STATUS_TABLE(ROW)                                                                       \
+  ROW(MM_ERROR_MEMORY, -1, "memory", "out of memory")                                              \
+  ROW(MM_ERROR_ARGUMENT, -2, "argument", "wrong argument")                                         \
+  ROW(MM_ERROR_SYSTEM, -3, "system", "a system call failed")                                       \
+  ROW(MM_ERROR_UNSUPPORTED, -4, "unsupported", "this machine or kernel cannot do that")            \
+  ROW(MM_ERROR_NOT_CONNECTED, -5, "not_connected", "the Matchmaker is not mapped")                 \
+  ROW(MM_ERROR_BUSY, -6, "busy", "in use")                                                         \
+  ROW(MM_ERROR_MISSING, -10, "missing", "no such file")                                            \
+  ROW(MM_ERROR_NOT_A_FILE, -11, "not_a_file", "not a regular file")                                \
+  ROW(MM_ERROR_UNREADABLE, -12, "unreadable", "not readable")                                      \
+  ROW(MM_ERROR_NOT_AN_IMAGE, -13, "not_an_image", "not an image")                                  \
+  ROW(MM_ERROR_DAMAGED, -14, "damaged", "the image is damaged")                                    \
+  ROW(MM_ERROR_VERSION, -15, "version", "an image of another format version")                      \
+  ROW(MM_ERROR_CPU, -16, "cpu", "the image needs CPU features that are missing here")              \
+  ROW(MM_ERROR_PAGE_SIZE, -17, "page_size", "the image was made for another page size")            \
+  ROW(MM_ERROR_POLICY, -18, "policy", "the policy does not allow that")                            \
+  ROW(MM_ERROR_NEEDS, -19, "needs", "the image needs what was not granted")                        \
+  ROW(MM_ERROR_LIMIT, -20, "limit", "over a limit")                                                \
+  ROW(MM_ERROR_SLOT_TAKEN, -21, "slot_taken", "the slot is taken")                                 \
+  ROW(MM_ERROR_NO_EXPORT, -30, "no_export", "no such export")                                      \
+  ROW(MM_ERROR_SIGNATURE, -31, "signature", "the signatures differ")                               \
+  ROW(MM_ERROR_PROTOTYPE, -32, "prototype", "not a C prototype")                                   \
+  ROW(MM_ERROR_COUNT, -33, "count", "wrong number of arguments")                                   \
+  ROW(MM_ERROR_TYPE, -34, "type", "wrong type of argument")                                        \
+  ROW(MM_ERROR_RANGE, -35, "range", "argument out of range")                                       \
+  ROW(MM_ERROR_NULL, -36, "null", "null where it is not allowed")                                  \
+  ROW(MM_ERROR_OWNER, -37, "owner", "a pointer of another image")                                  \
+  ROW(MM_ERROR_STALE, -38, "stale", "from before a reset")                                         \
+  ROW(MM_ERROR_UNMAPPED, -39, "unmapped", "the image is not mapped any more")                      \
+  ROW(MM_ERROR_FAULT, -40, "fault", "the call ended in a fault")                                   \
+  ROW(MM_ERROR_EXIT, -41, "exit", "the image called exit")                                         \
+  ROW(MM_ERROR_DEAD, -42, "dead", "the image is dead after a fault")                               \
+  ROW(MM_ERROR_RESULT, -43, "result", "the image returned something that cannot be read")
+
+enum mm_status {
+  MM_OK = 0,
+#define MM_STATUS_ROW(name, code, kind, text) name = code,
+  MM_STATUS_TABLE(MM_STATUS_ROW)
+#undef MM_STATUS_ROW
+};
+
+/* What a fault was doing when it happened. */
+enum mm_access {
+  MM_ACCESS_NONE = 0,
+  MM_ACCESS_READ = 1,
+  MM_ACCESS_WRITE = 2,
+  MM_ACCESS_EXECUTE = 3
+};
+
+/* The facts of one failure. All strings are NUL-terminated; zero or empty means "does not apply".
+ */
+struct mm_error {
+  int32_t status;        /* an enum mm_status */
+  int32_t signal;        /* the signal that ended the call */
+  int32_t access;        /* an enum mm_access */
+  int32_t exit_status;   /* for MM_ERROR_EXIT */
+  int32_t system_error;  /* errno of the system call that failed */
+  uint32_t slot;         /* of the image concerned, 0 when none */
+  uint32_t was_reset;    /* 1: the image was put back to its snapshot */
+  uint64_t address;      /* the faulting data address, or what si_addr held */
+  uint64_t instruction;  /* where the fault happened */
+  uint64_t offset;       /* instruction - start of symbol */
+  char symbol[128];      /* the function in which the fault happened */
+  char module[128];      /* the module that holds it */
+  char export_name[128]; /* the export that was called */
+  char image[256];       /* the image's path as it was mapped */
+  char refused[256];     /* system calls that mediation refused during the call, comma-separated */
+  char message[768];     /* one line, complete by itself */
+};
+
+/* How permissions are enforced at rest. MM_GUARD_DEFAULT is MM_GUARD_PAGES. */
+enum mm_guard { MM_GUARD_DEFAULT = 0, MM_GUARD_PAGES = 1, MM_GUARD_OPEN = 2, MM_GUARD_KEYS = 3 };
+
+/* What the client lets an image do with the outside world, and what an image can say it needs. */
+enum mm_grant {
+  MM_GRANT_OUTPUT = 1 << 0, /* write(2) to descriptors 1 and 2 */
+  MM_GRANT_FILES = 1 << 1,  /* open files for reading */
+  MM_GRANT_SOCKETS = 1 << 2,
+  MM_GRANT_JIT = 1 << 3, /* new executable pages */
+  MM_GRANT_EVERYTHING = 1 << 30,
+};
+
+/* How asynchronous signals are kept away from a call. */
+enum mm_signals {
+  MM_SIGNALS_DEFER =
+      0, /* handlers seen at the last look are deferred to the end of the call; costs nothing */
+  MM_SIGNALS_MASK =
+      1, /* every asynchronous signal is blocked for the call: two system calls more */
+};
+
+/* Zero is the default everywhere. */
+struct mm_config {
+  uint32_t signals;           /* enum mm_signals */
+  uint32_t image_limit;       /* mapped images at once; 0: 256 */
+  uint64_t image_bytes_limit; /* largest image in bytes of address space; 0: 16 GiB */
+  uint32_t export_limit;      /* exports per image; 0: 4096 */
+  uint32_t reserved;
+};
+
+struct mm_map_options {
+  uint32_t guard;         /* enum mm_guard */
+  uint32_t grants;        /* bits of enum mm_grant */
+  uint64_t memory_bytes;  /* new memory the image may take beyond its snapshot; 0: 1 GiB */
+  uint32_t dead_on_fault; /* 1: a fault leaves the image unusable instead of reset */
+  uint32_t verify;        /* 1: check the digest of the whole file, not only of its head */
+};
+
+/* What `mm_image_info` and `mm_mapped` tell. */
+struct mm_image_info {
+  char path[256];
+  uint32_t slot;
+  uint32_t guard;
+  uint32_t generation; /* 1 after mapping, one more after every reset */
+  uint32_t export_count;
+  uint32_t segment_count;
+  uint32_t dead;
+  uint64_t base;         /* the slot's first address */
+  uint64_t mapped_bytes; /* address space of its segments */
+  uint64_t file_bytes;
+  uint64_t calls, faults;
+};
+
+struct mm_image;    /* a mapped image; freed by the last mm_image_release */
+struct mm_function; /* an export bound to its thunk; lives as long as its image's handle */
+
+/* Maps the Matchmaker into this process, or finds it there; counted, so each mm_init needs its
+ * mm_finalize. A second call with a configuration changes the limits. NULL: defaults. Errors:
+ * MM_ERROR_UNSUPPORTED (kernel without Syscall User Dispatch, or inside a slot),
+ * MM_ERROR_SLOT_TAKEN (something else is mapped at the arena's base), MM_ERROR_SYSTEM,
+ * MM_ERROR_MEMORY. */
+MM_API int mm_init(const struct mm_config *config, struct mm_error *error);
+
+/* Undoes one mm_init. The last one unmaps every image and the Matchmaker, and puts back the signal
+ * handlers. Errors: MM_ERROR_NOT_CONNECTED, MM_ERROR_BUSY (a call is running). */
+MM_API int mm_finalize(struct mm_error *error);
+
+/* Maps the image at `path` copy-on-write at the addresses it was made for. The handle is the
+ * caller's: it ends with mm_image_release. Errors: those from MM_ERROR_MISSING to
+ * MM_ERROR_SLOT_TAKEN in the table above, in that order. */
+MM_API int mm_request_map(const char *path, const struct mm_map_options *options,
+                          struct mm_image **image, struct mm_error *error);
+
+/* Binds an export. `expected` is a C prototype the registered one must equal, or NULL. The function
+ * belongs to the image's handle. Errors: MM_ERROR_NO_EXPORT, MM_ERROR_SIGNATURE,
+ * MM_ERROR_PROTOTYPE, MM_ERROR_UNMAPPED. */
+MM_API int mm_bind(struct mm_image *image, const char *name, const char *expected,
+                   struct mm_function **function, struct mm_error *error);
+
+/* Calls. `args` are pointers to the arguments and `result` to room for the result, as for ffi_call,
+ * with two differences: `result` has the exact type (a narrow integer is not widened), and strings
+ * are copied: a `const char *` argument may point anywhere in the client, and a `const char *`
+ * result points to memory of this function's, valid until its next call in this thread. Errors:
+ * MM_ERROR_UNMAPPED, MM_ERROR_NULL, MM_ERROR_OWNER, MM_ERROR_FAULT, MM_ERROR_EXIT, MM_ERROR_DEAD,
+ * MM_ERROR_LIMIT, MM_ERROR_RESULT. */
+MM_API int mm_request_call(struct mm_function *function, void *result, void **args,
+                           struct mm_error *error);
+
+/* Puts the image back to its snapshot; pointers into it become stale. Errors: MM_ERROR_UNMAPPED,
+ * MM_ERROR_BUSY. */
+MM_API int mm_reset(struct mm_image *image, struct mm_error *error);
+
+/* Unmaps the image; the handle stays valid and answers MM_ERROR_UNMAPPED. Errors:
+ * MM_ERROR_UNMAPPED, MM_ERROR_BUSY. */
+MM_API int mm_unmap(struct mm_image *image, struct mm_error *error);
+
+/* Unmaps the image if it still is mapped, and frees the handle and its functions. NULL is allowed.
+ */
+MM_API void mm_image_release(struct mm_image *image);
+
+/* Facts about one image, or about the mapped image number `index`, counted from 0
+ * (MM_ERROR_ARGUMENT past the end). */
+MM_API int mm_image_info(struct mm_image *image, struct mm_image_info *info,
+                         struct mm_error *error);
+MM_API int mm_mapped(uint32_t index, struct mm_image_info *info, struct mm_error *error);
+
+/* The number of exports, and the name, prototype and doc string of each; NULL past the end. Strings
+ * live with the handle. The prototype is canonical C: "int spell(const char *word)". */
+MM_API uint32_t mm_export_count(struct mm_image *image);
+MM_API const char *mm_export_name(struct mm_image *image, uint32_t index);
+MM_API const char *mm_export_prototype(struct mm_image *image, uint32_t index);
+MM_API const char *mm_export_doc(struct mm_image *image, uint32_t index);
+
+/* The plain C function pointer of a bound function: its stub. Calls through it pass the gate; a
+ * fault in such a call returns zero and is told by mm_take_fault, which also clears it (0: no fault
+ * since the last look). */
+MM_API void *mm_function_pointer(struct mm_function *function);
+MM_API int mm_take_fault(struct mm_error *error);
+
+/* The text of a status, never NULL. */
+MM_API const char *mm_error_text(int status);
+/* The kind of a status, as Lua shows it, never NULL. */
+MM_API const char *mm_error_kind(int status);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
