@@ -1,0 +1,293 @@
+/* core/entry.c - the call table: what the world outside may ask of the Matchmaker. */
+#include "base/error.h"
+#include "base/format.h"
+#include "core/fault/fault.h"
+#include "core/gate/gate.h"
+#include "core/guard/guard.h"
+#include "core/mediation/mediation.h"
+#include "core/slot/image.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+__attribute__((section(".tables"), aligned(4096))) struct mm__tables mm__tables;
+uint32_t mm__users;
+
+int mm__serve_start(const struct mm__serve *serve, struct mm_error *error);
+
+static int gone(uint32_t slot, struct mm_error *error) {
+  (void)slot;
+  return mm__fail(error, MM_ERROR_UNMAPPED, "the image is not mapped any more");
+}
+
+static void configure(const struct mm__host *host) {
+  struct mm__host *kept = &mm__tables.host;
+  bool first = mm__users == 0;
+  int64_t offset = kept->thread_word_offset;
+  void (*started)(void *) = kept->thread_started;
+  *kept = *host;
+  if (!first) kept->thread_word_offset = offset, kept->thread_started = started;
+  if (!kept->image_limit) kept->image_limit = 256;
+  if (!kept->export_limit) kept->export_limit = 4096;
+  if (!kept->image_bytes_limit) kept->image_bytes_limit = 16ull << 30;
+}
+
+static int map_stub_page(struct mm_error *error) {
+  long page = mm__call(SYS_mmap, MM__ARENA_LOW + MM__STUBS_OFFSET, MM__PAGE, PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  if (mm__failed(page))
+    return mm__fail_system(error, MM_ERROR_MEMORY, (int)-page, "cannot map the page of stubs");
+  memcpy((void *)page, mm__stub_page, MM__PAGE);
+  mm__call(SYS_mprotect, page, MM__PAGE, PROT_READ | PROT_EXEC);
+  return MM_OK;
+}
+
+static void unmap_stub_page(void) {
+  mm__call(SYS_munmap, MM__ARENA_LOW + MM__STUBS_OFFSET, MM__PAGE);
+}
+
+static int start(const struct mm__host *host, struct mm_error *error) {
+  mm__has_fsgsbase = host->has_fsgsbase;
+  /* A forked child starts unarmed: madvise(2), MADV_WIPEONFORK. Before Linux 4.14 there is no SUD either. */
+  mm__call(SYS_madvise, mm__threads_start, mm__threads_end - mm__threads_start, MADV_WIPEONFORK);
+  int status = map_stub_page(error);
+  if (status != MM_OK) return status;
+  status = mm__signals_install(error);
+  if (status != MM_OK) {
+    mm__signals_restore();
+    unmap_stub_page();
+  }
+  return status;
+}
+
+static int init(const struct mm__host *host, struct mm_error *error) {
+  if (host->size_bytes != sizeof *host)
+    return mm__fail(
+        error, MM_ERROR_VERSION,
+        "this process holds a Matchmaker of another version; use one library in a process");
+  mm__lock(&mm__core_lock);
+  mm__tables_open();
+  configure(host);
+  int status = mm__users == 0 ? start(host, error) : MM_OK;
+  mm__tables_close();
+  if (status == MM_OK) mm__users++;
+  mm__unlock(&mm__core_lock);
+  if (status != MM_OK) return status;
+  /* Armed now, so that a machine that cannot do it says so here. */
+  if (mm__thread_here(error)) return MM_OK;
+  int last;
+  int failure = error ? error->status : MM_ERROR_UNSUPPORTED;
+  extern int mm__core_finalize(int *last, struct mm_error *error);
+  mm__core_finalize(&last, 0);
+  return failure;
+}
+
+static int stop(struct mm__thread_record *thread, struct mm_error *error) {
+  for (uint32_t slot = 1; slot < MM__SLOT_COUNT; slot++) {
+    if (!mm__tables.records[slot].serial) continue;
+    int status = mm__image_unmap(slot, thread, error);
+    if (status != MM_OK) return status;
+  }
+  mm__lock(&mm__core_lock);
+  mm__tables_open();
+  mm__signals_restore();
+  mm__tables_close();
+  unmap_stub_page();
+  mm__unlock(&mm__core_lock);
+  return MM_OK;
+}
+
+int mm__core_finalize(int *last, struct mm_error *error);
+int mm__core_finalize(int *last, struct mm_error *error) {
+  *last = 0;
+  if (mm__users == 0)
+    return mm__fail(error, MM_ERROR_NOT_CONNECTED, "the Matchmaker is not mapped");
+  uint64_t fs = mm__fs_read();
+  if (MM__IN_ARENA(fs)) return mm__fail(error, MM_ERROR_BUSY, "called from inside an image");
+  struct mm__thread_record *thread = *mm__thread_word(fs);
+  if (mm__users == 1) {
+    if (thread && thread->seen.depth)
+      return mm__fail(error, MM_ERROR_BUSY, "a call is running in this thread");
+    static struct mm__thread_record nobody; /* a thread that never crossed may finalize, too */
+    int status = stop(thread ? thread : &nobody, error);
+    if (status != MM_OK) return status;
+    if (thread) mm__thread_disarm(thread);
+    *last = 1;
+  }
+  mm__users--;
+  return MM_OK;
+}
+
+static int head(uint32_t slot, uint64_t serial, const struct mm__head **result,
+                struct mm_error *error) {
+  const struct mm__record *record = mm__record_of(slot, serial);
+  if (!record) return gone(slot, error);
+  *result = &record->head;
+  return MM_OK;
+}
+
+static int bind(uint32_t slot, uint64_t serial, uint32_t index, const struct mm__registry *expected,
+                uint32_t type, void **stub, struct mm_error *error) {
+  const struct mm__record *record = mm__record_of(slot, serial);
+  if (!record) return gone(slot, error);
+  const struct mm__registry *registry = &record->head.registry;
+  if (index >= registry->export_count)
+    return mm__fail(error, MM_ERROR_NO_EXPORT, "%s has no export number %u", record->path, index);
+  const struct mm__export *export = &registry->exports[index];
+  if (type >= expected->type_count || expected->types[type].kind != MM__FUNCTION ||
+      !mm__type_equal(expected, type, registry, export->type)) {
+    char wanted[256] = "?";
+    if (type < expected->type_count)
+      mm__type_text(expected, type, registry->strings + export->name, wanted, sizeof wanted);
+    return mm__fail(error, MM_ERROR_SIGNATURE, "%s: expected `%s`, the image has `%s`",
+                    registry->strings + export->name, wanted,
+                    registry->strings + export->prototype);
+  }
+  *stub = (void *)mm__stub_address(slot, index);
+  return MM_OK;
+}
+
+static int stage(uint32_t slot, uint64_t serial, const void *bytes, uint64_t size,
+                 uint64_t *address, struct mm_error *error) {
+  struct mm__thread_record *thread = mm__thread_here(error);
+  if (!thread) return MM_ERROR_UNSUPPORTED;
+  const struct mm__record *record = mm__record_of(slot, serial);
+  if (!record) return gone(slot, error);
+  struct mm__state *state = &mm__states[slot];
+  if (!bytes) {
+    if (state->owner != &thread->seen || !state->staged) return MM_OK;
+    state->staged = 0;
+    if (!state->depth) mm__guard_close(record, state);
+    mm__image_leave(state);
+    return MM_OK;
+  }
+  if (state->owner != &thread->seen || !state->staged) {
+    mm__image_enter(state, thread, 1);
+    state->staged = 1;
+  }
+  uint64_t low = record->head.facts->mailbox_low, room = record->head.facts->mailbox_high - low;
+  uint64_t start_at = (state->mailbox_used + 15) & ~15ul;
+  if (start_at > room || size > room - start_at)
+    return mm__fail(error, MM_ERROR_LIMIT,
+                    "the arguments are %lu bytes long, the mailbox holds %lu", start_at + size,
+                    room);
+  mm__guard_open_mailbox(record, state, low + start_at + size);
+  memcpy((void *)(low + start_at), bytes, size);
+  state->mailbox_used = start_at + size;
+  *address = low + start_at;
+  return MM_OK;
+}
+
+static void name_refused(const struct mm__outcome *outcome, struct mm_error *error) {
+  size_t length = 0;
+  uint32_t most = sizeof outcome->refused / sizeof *outcome->refused;
+  for (uint32_t i = 0; i < outcome->refused_count && i < most; i++) {
+    const char *name = mm__call_name(outcome->refused[i]);
+    const char *comma = length ? ", " : "";
+    char *end = error->refused + length;
+    size_t room = sizeof error->refused - length;
+    length += name ? mm__format(end, room, "%s%s", comma, name)
+                   : mm__format(end, room, "%ssyscall_%u", comma, outcome->refused[i]);
+  }
+}
+
+static int outcome_of(struct mm_error *error) {
+  uint64_t fs = mm__fs_read();
+  struct mm__thread_record *thread = fs && !MM__IN_ARENA(fs) ? *mm__thread_word(fs) : 0;
+  if (!thread) return MM_OK;
+  struct mm__outcome outcome = thread->seen.outcome;
+  memset(&thread->seen.outcome, 0, sizeof thread->seen.outcome);
+  if (outcome.status == MM_OK || !error) return outcome.status;
+  char text[160];
+  mm__outcome_text(&outcome, text, sizeof text);
+  mm__fail(error, outcome.status, "%s", text);
+  error->signal = outcome.signal;
+  error->access = outcome.access;
+  error->exit_status = outcome.exit_status;
+  error->slot = outcome.slot;
+  error->address = outcome.address;
+  error->instruction = outcome.instruction;
+  error->was_reset = outcome.was_reset;
+  name_refused(&outcome, error);
+  const struct mm__record *record = &mm__tables.records[outcome.slot];
+  if (record->serial) {
+    mm__format(error->image, sizeof error->image, "%s", record->path);
+    const struct mm__registry *registry = &record->head.registry;
+    if (outcome.export_index < registry->export_count)
+      mm__format(error->export_name, sizeof error->export_name, "%s",
+                 registry->strings + registry->exports[outcome.export_index].name);
+  }
+  return outcome.status;
+}
+
+static int string(uint32_t slot, uint64_t serial, uint64_t address, uint64_t limit,
+                  uint64_t *length, struct mm_error *error) {
+  const struct mm__record *record = mm__record_of(slot, serial);
+  if (!record) return gone(slot, error);
+  const struct mm__slot_map *map = &mm__states[slot].map;
+  for (uint64_t i = 0; i < limit;) {
+    uint32_t r = mm__slot_map_find(map, address + i);
+    if (r == map->count || map->ranges[r].low > address + i ||
+        !(map->ranges[r].protection & PROT_READ))
+      return mm__fail(error, MM_ERROR_RESULT, "the result 0x%lx is not a string in the image",
+                      address);
+    for (; i < limit && address + i < map->ranges[r].high; i++)
+      if (*(const char *)(address + i) == 0) {
+        *length = i;
+        return MM_OK;
+      }
+  }
+  return mm__fail(error, MM_ERROR_RESULT, "the result 0x%lx is a string without end", address);
+}
+
+static int reset(uint32_t slot, uint64_t serial, struct mm_error *error) {
+  struct mm__thread_record *thread = mm__thread_here(error);
+  if (!thread) return MM_ERROR_UNSUPPORTED;
+  return mm__record_of(slot, serial) ? mm__image_reset(slot, thread, error) : gone(slot, error);
+}
+
+static int unmap(uint32_t slot, uint64_t serial, struct mm_error *error) {
+  struct mm__thread_record *thread = mm__thread_here(error);
+  if (!thread) return MM_ERROR_UNSUPPORTED;
+  return mm__record_of(slot, serial) ? mm__image_unmap(slot, thread, error) : gone(slot, error);
+}
+
+static int list(uint32_t slot, struct mm_image_info *info, struct mm_error *error) {
+  if (slot == 0 || slot >= MM__SLOT_COUNT || !mm__tables.records[slot].serial)
+    return mm__fail(error, MM_ERROR_UNMAPPED, "no image is mapped in slot %u", slot);
+  const struct mm__record *record = &mm__tables.records[slot];
+  const struct mm__state *state = &mm__states[slot];
+  memset(info, 0, sizeof *info);
+  mm__format(info->path, sizeof info->path, "%s", record->path);
+  info->slot = slot;
+  info->guard = record->guard;
+  info->generation = state->generation;
+  info->export_count = record->head.registry.export_count;
+  info->segment_count = record->head.load_count;
+  info->dead = state->dead;
+  info->base = MM__SLOT_BASE(slot);
+  info->mapped_bytes = record->head.memory_bytes;
+  info->file_bytes = record->file_bytes;
+  info->calls = state->calls;
+  info->faults = state->faults;
+  return MM_OK;
+}
+
+__attribute__((section(".core_table"), used)) const struct mm__core_table mm__core_table = {
+    .magic = MM__CORE_MAGIC,
+    .version = MM__CORE_VERSION,
+    .size_bytes = sizeof(struct mm__core_table),
+    .init = init,
+    .finalize = mm__core_finalize,
+    .thread_ended = mm__thread_ended,
+    .map = mm__image_map,
+    .head = head,
+    .bind = bind,
+    .stage = stage,
+    .outcome = outcome_of,
+    .string = string,
+    .reset = reset,
+    .unmap = unmap,
+    .list = list,
+    .serve = mm__serve_start,
+};

@@ -1,0 +1,39 @@
+/* core/fault/fault.h - signals: faults of image code, strays of the client, and what is none of ours.
+ * Owns:    the handlers of SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP and SIGSYS while the Matchmaker is mapped, and, around
+ *          the host's own asynchronous handlers, wrappers that put them off until a call has ended.
+ * Threads: handlers touch only the interrupted thread's record and the image it is in.
+ * Signals: this is the code that runs in them: no libc, no allocation.
+ * Errors:  an image's fault ends its call; everything else goes where it would have gone without us. */
+#ifndef MM_CORE_FAULT_FAULT_H
+#define MM_CORE_FAULT_FAULT_H
+
+#include "core/state.h"
+
+#include <ucontext.h>
+
+/* Installs our handlers, and puts the previous ones back where ours still are. Under mm__core_lock, tables open. */
+int mm__signals_install(struct mm_error *error);
+void mm__signals_restore(void);
+/* Looks for handlers that the host installed since the last look, and wraps or replaces them. Takes mm__core_lock. */
+void mm__signals_look(void);
+/* Raises what was put off during a call. */
+void mm__deferred_raise(struct mm__thread_record *thread);
+void mm__deferred_handler(int signal, siginfo_t *info, void *context);
+
+/* Ends the current call of image `slot` from within a handler: fills the outcome, redirects `context` to the gate. */
+void mm__fault_end(uint32_t slot, ucontext_t *context, const struct mm__outcome *outcome);
+void mm__fault_handler(int signal, siginfo_t *info, void *context);
+
+/* Hands a signal on to the handler that was there before ours, exactly as the kernel would have. */
+void mm__forward(int signal, siginfo_t *info, ucontext_t *context);
+
+/* Says what a stray access of the client was, before it is forwarded. */
+void mm__reject(uint64_t address, uint64_t instruction, uint32_t access);
+
+/* What happened, for people: "SIGSEGV writing 0x0". */
+void mm__outcome_text(const struct mm__outcome *outcome, char *text, size_t size);
+
+void mm__trace_enter(const struct mm__frame *frame);
+void mm__trace_leave(const struct mm__frame *frame);
+
+#endif

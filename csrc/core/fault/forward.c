@@ -1,0 +1,59 @@
+/* core/fault/forward.c - a signal that is none of ours reaches the handler that was there before, or the default.
+ * Source: sigaction(2), signal(7): what SA_ONSTACK, SA_NODEFER, SA_RESETHAND and sa_mask mean to a handler. */
+#include "core/fault/fault.h"
+#include "core/gate/gate.h"
+
+#include <signal.h>
+
+#define SA_RESTORER_FLAG 0x04000000ul /* asm/signal.h */
+#define BIT(signal)      (1ul << ((signal)-1))
+
+static void set_default(int signal) {
+  struct mm__action action = {.handler = (uint64_t)SIG_DFL,
+                              .flags = SA_RESTORER_FLAG,
+                              .restorer = (uint64_t)mm__signal_restorer};
+  mm__call(SYS_rt_sigaction, signal, &action, 0, 8);
+}
+
+/* The default action happens by itself: a fault's instruction faults again, a sent signal is sent again. */
+static void take_default(int signal, const siginfo_t *info) {
+  set_default(signal);
+  if (info->si_code <= 0) mm__call(SYS_tgkill, mm__call(SYS_getpid), mm__call(SYS_gettid), signal);
+}
+
+/* Calls handler(signal, info, context) with the stack pointer at `stack`. */
+static void call_on(uint64_t stack, uint64_t handler, int signal, siginfo_t *info,
+                    ucontext_t *context) {
+  register uint64_t kept __asm__("rbx");
+  __asm__ volatile("movq %%rsp, %0\n\t"
+                   "movq %1, %%rsp\n\t"
+                   "call *%2\n\t"
+                   "movq %0, %%rsp"
+                   : "=&r"(kept)
+                   : "r"(stack), "r"(handler), "D"((long)signal), "S"(info), "d"(context)
+                   : "rax", "rcx", "r8", "r9", "r10", "r11", "memory", "cc");
+}
+
+static bool on_alternate_stack(const ucontext_t *context) {
+  uint64_t here = (uint64_t)__builtin_frame_address(0);
+  return here - (uint64_t)context->uc_stack.ss_sp < context->uc_stack.ss_size;
+}
+
+void mm__forward(int signal, siginfo_t *info, ucontext_t *context) {
+  const struct mm__action *previous = &mm__tables.previous[signal];
+  if (previous->handler == (uint64_t)SIG_IGN && info->si_code <= 0) return;
+  if (previous->handler == (uint64_t)SIG_DFL || previous->handler == (uint64_t)SIG_IGN) {
+    take_default(signal, info);
+    return;
+  }
+  uint64_t mask = *(uint64_t *)&context->uc_sigmask | previous->mask;
+  if (!(previous->flags & SA_NODEFER)) mask |= BIT(signal);
+  if (previous->flags & SA_RESETHAND) {
+    set_default(signal);
+  }
+  mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
+  uint64_t stack = (uint64_t)__builtin_frame_address(0) - 512;
+  if (!(previous->flags & SA_ONSTACK) && on_alternate_stack(context))
+    stack = (uint64_t)context->uc_mcontext.gregs[REG_RSP] - 128;
+  call_on((stack & ~15ul), previous->handler, signal, info, context);
+}

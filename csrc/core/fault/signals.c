@@ -1,0 +1,143 @@
+/* core/fault/signals.c - installs our handlers, keeps the host's, and puts asynchronous ones off during calls.
+ *
+ * A host handler must not run on an image's FS: it would find the image's thread-local storage. Blocking all signals around
+ * each call costs two system calls. Instead every asynchronous handler that we find is wrapped: outside of a call the wrapper
+ * goes straight on to it; inside, it blocks the signal, remembers it, and the gate raises it again when the call has ended.
+ * A handler installed after the last look (at init, map, reset and every 1,024th call) is found at the next one; a host
+ * for which that is not enough chooses MM_SIGNALS_MASK. */
+#include "base/error.h"
+#include "core/fault/fault.h"
+#include "core/gate/gate.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#define SA_RESTORER_FLAG 0x04000000ul
+#define BIT(signal)      (1ul << ((signal)-1))
+
+static const int synchronous[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
+#define SYNCHRONOUS                                                                                \
+  (BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGFPE) | BIT(SIGILL) | BIT(SIGTRAP) | BIT(SIGSYS))
+
+static long get(int signal, struct mm__action *action) {
+  return mm__call(SYS_rt_sigaction, signal, 0, action, 8);
+}
+
+static long set(int signal, const struct mm__action *action) {
+  return mm__call(SYS_rt_sigaction, signal, action, 0, 8);
+}
+
+static long install_synchronous(int signal) {
+  struct mm__action now;
+  long result = get(signal, &now);
+  if (mm__failed(result) || now.handler == (uint64_t)mm__fault_handler) return result;
+  /* A system call can only be trapped where SIGSYS is ours, whatever the handler does with it later. */
+  struct mm__action action = {.handler = (uint64_t)mm__fault_handler,
+                              .flags = SA_SIGINFO | SA_ONSTACK | SA_RESTORER_FLAG,
+                              .restorer = (uint64_t)mm__signal_restorer,
+                              .mask = ~0ul};
+  result = set(signal, &action);
+  if (mm__failed(result)) return result;
+  mm__tables.previous[signal] = now;
+  mm__tables.ours |= BIT(signal);
+  return 0;
+}
+
+static bool wraps(int signal, struct mm__action *now) {
+  if ((BIT(signal) & SYNCHRONOUS) || signal == SIGKILL || signal == SIGSTOP) return false;
+  if (mm__failed(get(signal, now))) return false;
+  return now->handler > (uint64_t)SIG_IGN && now->handler != (uint64_t)mm__deferred_handler;
+}
+
+static void wrap(int signal, const struct mm__action *now) {
+  struct mm__action action = *now;
+  action.handler = (uint64_t)mm__deferred_handler;
+  if (mm__failed(set(signal, &action))) return;
+  mm__tables.previous[signal] = *now;
+  mm__tables.ours |= BIT(signal);
+}
+
+static void look(void) {
+  for (unsigned i = 0; i < sizeof synchronous / sizeof *synchronous; i++)
+    install_synchronous(synchronous[i]);
+  struct mm__action now;
+  for (int signal = 1; signal < MM__SIGNAL_COUNT; signal++)
+    if (wraps(signal, &now)) wrap(signal, &now);
+}
+
+void mm__signals_look(void) {
+  /* Looking is cheap, opening the tables is not: first see whether there is anything to do. */
+  bool changed = false;
+  struct mm__action now;
+  for (unsigned i = 0; i < sizeof synchronous / sizeof *synchronous; i++)
+    changed |= !mm__failed(get(synchronous[i], &now)) && now.handler != (uint64_t)mm__fault_handler;
+  for (int signal = 1; signal < MM__SIGNAL_COUNT && !changed; signal++)
+    changed = wraps(signal, &now);
+  if (!changed) return;
+  mm__lock(&mm__core_lock);
+  mm__tables_open();
+  look();
+  mm__tables_close();
+  mm__unlock(&mm__core_lock);
+}
+
+int mm__signals_install(struct mm_error *error) {
+  for (unsigned i = 0; i < sizeof synchronous / sizeof *synchronous; i++) {
+    long result = install_synchronous(synchronous[i]);
+    if (mm__failed(result))
+      return mm__fail_system(error, MM_ERROR_SYSTEM, (int)-result, "cannot handle %s",
+                             mm__signal_name(synchronous[i]));
+  }
+  if (!mm__tables.serve.snapshot) look();
+  return MM_OK;
+}
+
+void mm__signals_restore(void) {
+  for (int signal = 1; signal < MM__SIGNAL_COUNT; signal++) {
+    struct mm__action now;
+    if (!(mm__tables.ours & BIT(signal)) || mm__failed(get(signal, &now))) continue;
+    if (now.handler == (uint64_t)mm__fault_handler || now.handler == (uint64_t)mm__deferred_handler)
+      set(signal, &mm__tables.previous[signal]);
+  }
+  mm__tables.ours = 0;
+}
+
+static void defer(struct mm__thread_record *thread, int signal, const siginfo_t *info,
+                  ucontext_t *context) {
+  const struct mm__action *previous = &mm__tables.previous[signal];
+  if (previous->flags & SA_RESETHAND) {
+    struct mm__action again = *previous;
+    again.handler = (uint64_t)mm__deferred_handler;
+    set(signal, &again);
+  }
+  uint64_t *mask = (uint64_t *)&context->uc_sigmask;
+  *mask |= BIT(signal);
+  thread->deferred |= BIT(signal);
+  if (thread->deferred_count < MM__DEFERRED_LIMIT && (previous->flags & SA_SIGINFO))
+    memcpy(&thread->deferred_info[thread->deferred_count++], info, sizeof *info);
+}
+
+void mm__deferred_handler(int signal, siginfo_t *info, void *context) {
+  uint64_t fs = mm__fs_read();
+  if (MM__IN_ARENA(fs)) {
+    defer((struct mm__thread_record *)mm__states[MM__SLOT_OF(fs)].owner, signal, info, context);
+    return;
+  }
+  uint64_t handler = mm__tables.previous[signal].handler;
+  ((void (*)(int, siginfo_t *, void *))handler)(signal, info, context);
+}
+
+void mm__deferred_raise(struct mm__thread_record *thread) {
+  uint64_t waiting = thread->deferred, sent = 0;
+  long process = mm__call(SYS_getpid), id = mm__call(SYS_gettid);
+  for (uint32_t i = 0; i < thread->deferred_count; i++) {
+    int signal = thread->deferred_info[i].si_signo;
+    mm__call(SYS_rt_tgsigqueueinfo, process, id, signal, &thread->deferred_info[i]);
+    sent |= BIT(signal);
+  }
+  for (int signal = 1; signal < MM__SIGNAL_COUNT; signal++)
+    if (waiting & ~sent & BIT(signal)) mm__call(SYS_tgkill, process, id, signal);
+  thread->deferred = 0;
+  thread->deferred_count = 0;
+  mm__call(SYS_rt_sigprocmask, SIG_UNBLOCK, &waiting, 0, 8);
+}

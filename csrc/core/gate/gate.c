@@ -1,0 +1,201 @@
+/* core/gate/gate.c - prepares and finishes crossings. docs/gate.md argues the order of the steps. */
+#include "core/gate/gate.h"
+
+#include "core/fault/fault.h"
+#include "core/guard/guard.h"
+#include "core/slot/image.h"
+
+#include <sys/mman.h>
+
+struct mm__state mm__states[MM__SLOT_COUNT];
+
+#define LOOK_EVERY 1024ul /* crossings between two looks for new signal handlers of the host */
+#define CALLEE_GAP                                                                                 \
+  256ul /* below a calling image's stack pointer: its red zone (psABI 3.2.2) and our distance */
+
+static const uint64_t asynchronous_mask =
+    ~((1ul << (SIGSEGV - 1)) | (1ul << (SIGBUS - 1)) | (1ul << (SIGFPE - 1)) |
+      (1ul << (SIGILL - 1)) | (1ul << (SIGTRAP - 1)) | (1ul << (SIGSYS - 1)));
+
+int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, int wait) {
+  if (__atomic_load_n(&state->owner, __ATOMIC_RELAXED) == &thread->seen) {
+    state->holds++;
+    return MM_OK;
+  }
+  uint32_t unlocked = 0;
+  if (!wait) {
+    if (!__atomic_compare_exchange_n(&state->lock, &unlocked, 1, 0, __ATOMIC_ACQUIRE,
+                                     __ATOMIC_RELAXED))
+      return MM_ERROR_BUSY;
+  } else {
+    mm__lock(&state->lock);
+  }
+  __atomic_store_n(&state->owner, &thread->seen, __ATOMIC_RELAXED);
+  state->holds = 1;
+  return MM_OK;
+}
+
+void mm__image_leave(struct mm__state *state) {
+  if (--state->holds) return;
+  __atomic_store_n(&state->owner, 0, __ATOMIC_RELAXED);
+  mm__unlock(&state->lock);
+}
+
+static uint64_t refuse(struct mm__thread_record *thread, uint32_t slot, uint32_t index,
+                       int32_t status) {
+  if (thread)
+    thread->seen.outcome =
+        (struct mm__outcome){.status = status, .slot = slot, .export_index = index};
+  return 0;
+}
+
+/* The thread that calls: from its own word, or, when the caller is itself an image, from who is inside that image. */
+static struct mm__thread_record *caller(uint64_t fs) {
+  if (MM__IN_ARENA(fs)) return (struct mm__thread_record *)mm__states[MM__SLOT_OF(fs)].owner;
+  if (!fs) return 0;
+  struct mm__thread_record *thread = *mm__thread_word(fs);
+  return thread && thread->seen.armed ? thread : mm__thread_arm(fs, 0);
+}
+
+/* Copies the stack arguments under the image's stack mark and says where the image starts. */
+static uint64_t lay_stack(const struct mm__frame *frame, uint64_t mark, uint64_t bytes) {
+  uint64_t low = ((mark - bytes) & ~15ul);
+  const uint64_t *from = (const uint64_t *)frame->caller_stack;
+  uint64_t *to = (uint64_t *)low;
+  for (uint64_t i = 0; i < bytes / 8; i++) to[i] = from[i];
+  return low;
+}
+
+static void link_frame(struct mm__frame *frame, struct mm__state *state,
+                       struct mm__thread_record *thread) {
+  frame->self = (uint64_t)frame;
+  frame->thread = &thread->seen;
+  frame->outer = thread->frame;
+  frame->outer_here = state->frame;
+  frame->outer_stack = state->stack;
+  thread->frame = frame;
+  state->frame = frame;
+  state->depth++;
+  thread->seen.depth++;
+}
+
+static void mask_signals(struct mm__frame *frame) {
+  frame->masked = mm__tables.host.signals == MM_SIGNALS_MASK && !MM__IN_ARENA(frame->host_fs);
+  if (frame->masked)
+    mm__call(SYS_rt_sigprocmask, SIG_BLOCK, &asynchronous_mask, &frame->host_mask, 8);
+}
+
+uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
+  uint64_t place = stub - (MM__ARENA_LOW + MM__STUBS_OFFSET);
+  uint32_t slot = (uint32_t)(place >> MM__STUBS_SLOT_SHIFT);
+  uint32_t index = (uint32_t)(place >> MM__STUB_SHIFT) & (MM__STUB_LIMIT + MM__STUBS_PER_PAGE - 1);
+  uint64_t fs = mm__fs_read();
+  frame->x87_result = 0;
+  struct mm__thread_record *thread = caller(fs);
+  if (!thread) return 0;
+  const struct mm__record *record = &mm__tables.records[slot];
+  struct mm__state *state = &mm__states[slot];
+  if (++thread->crossings % LOOK_EVERY == 0 && !MM__IN_ARENA(fs)) mm__signals_look();
+  if (state->staged && state->owner == &thread->seen)
+    state->staged = 0;
+  else
+    mm__image_enter(state, thread, 1);
+  if (!record->serial || index >= record->stub_count || state->dead) {
+    int32_t status = !record->serial ? MM_ERROR_UNMAPPED : MM_ERROR_DEAD;
+    if (index >= record->stub_count) status = MM_ERROR_NO_EXPORT;
+    mm__image_leave(state);
+    return refuse(thread, slot, index, status);
+  }
+  frame->slot = slot;
+  frame->export_index = index;
+  frame->host_fs = fs;
+  mask_signals(frame);
+  if (state->depth == 0) {
+    thread->seen.outcome.refused_count = 0;
+    mm__guard_open(record, state);
+    state->stack = record->stack_pointer - CALLEE_GAP;
+  }
+  link_frame(frame, state, thread);
+  if (MM__IN_ARENA(fs)) {
+    struct mm__state *calling = &mm__states[MM__SLOT_OF(fs)];
+    frame->caller_mark = calling->stack;
+    calling->stack = frame->caller_stack - CALLEE_GAP;
+  }
+  const struct mm__entry *entry = &record->entries[index];
+  frame->x87_result = entry->x87_result;
+  frame->image_mxcsr = record->mxcsr;
+  frame->image_x87 = record->x87_control;
+  frame->entry = entry->address;
+  /* From here on a fault is the call's: FS says so. */
+  mm__fs_write(record->tls_base);
+  frame->image_stack = lay_stack(frame, state->stack, entry->stack_bytes);
+  state->stack = frame->image_stack;
+  thread->seen.selector = 1;
+  state->calls++;
+  if (mm__tables.host.trace & MM__TRACE_GATE) mm__trace_enter(frame);
+  return 1;
+}
+
+/* Undoes prepare, in its order backwards. */
+static void unwind(struct mm__frame *frame, struct mm__state *state,
+                   struct mm__thread_record *thread) {
+  bool from_image = MM__IN_ARENA(frame->host_fs);
+  thread->seen.selector = from_image;
+  mm__fs_write(frame->host_fs);
+  if (from_image) mm__states[MM__SLOT_OF(frame->host_fs)].stack = frame->caller_mark;
+  state->stack = frame->outer_stack;
+  state->frame = frame->outer_here;
+  thread->frame = frame->outer;
+  thread->seen.depth--;
+  state->depth--;
+  frame->self = 0;
+}
+
+static void leave(struct mm__frame *frame, struct mm__state *state,
+                  struct mm__thread_record *thread) {
+  mm__image_leave(state);
+  if (frame->masked) mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &frame->host_mask, 0, 8);
+  if (thread->deferred && thread->seen.depth == 0) mm__deferred_raise(thread);
+}
+
+void mm__gate_finish(struct mm__frame *frame) {
+  struct mm__thread_record *thread = (struct mm__thread_record *)frame->thread;
+  struct mm__state *state = &mm__states[frame->slot];
+  const struct mm__record *record = &mm__tables.records[frame->slot];
+  unwind(frame, state, thread);
+  if (mm__tables.host.trace & MM__TRACE_GATE) mm__trace_leave(frame);
+  if (state->depth == 0) mm__guard_close(record, state);
+  leave(frame, state, thread);
+}
+
+struct mm__frame *mm__gate_finish_fault(struct mm__frame *frame) {
+  struct mm__thread_record *thread = (struct mm__thread_record *)frame->thread;
+  struct mm__state *state = &mm__states[frame->slot];
+  const struct mm__record *record = &mm__tables.records[frame->slot];
+  bool from_image = MM__IN_ARENA(frame->host_fs);
+  struct mm__frame *outer = frame->outer;
+  unwind(frame, state, thread);
+  if (mm__tables.host.trace & MM__TRACE_GATE) mm__trace_leave(frame);
+  if (state->depth == 0) {
+    state->faults++;
+    if (record->dead_on_fault || thread->in_hook) {
+      mm__guard_close(record, state);
+      state->dead = 1;
+    } else {
+      struct mm__outcome outcome = thread->seen.outcome;
+      outcome.was_reset = mm__image_reset_held(frame->slot, thread, 0) == MM_OK;
+      thread->seen.outcome = outcome;
+    }
+  }
+  /* The mask of the interrupted code comes back with everything else. */
+  if (!from_image && !frame->masked)
+    mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &frame->host_mask, 0, 8);
+  leave(frame, state, thread);
+  return from_image ? outer : 0;
+}
+
+_Noreturn void mm__gate_lost(void) {
+  mm__say("the gate lost its frame: FS is %lx on the way back from an image", mm__fs_read());
+  mm__call(SYS_kill, mm__call(SYS_getpid), SIGKILL);
+  __builtin_unreachable();
+}

@@ -1,0 +1,143 @@
+/* core/interface.h - the Matchmaker's one call table, and what its callers see of its state.
+ * Owns:    nothing; the table lies read-only in the Matchmaker, at its ELF entry.
+ * Threads: every call takes the Matchmaker's lock where it must; calls through stubs take only their image's.
+ * Signals: the table's functions are called from ordinary code, never from handlers.
+ * Errors:  0 or a negative mm_status, with a struct mm_error that may be NULL. */
+#ifndef MM_CORE_INTERFACE_H
+#define MM_CORE_INTERFACE_H
+
+#include "core/slot/layout.h"
+#include "image/check.h"
+#include "matchmaker.h"
+
+#define MM__CORE_VERSION 1
+#define MM__CORE_MAGIC   0x72656b616d68634dull /* "Mchmaker" */
+
+/* What the host process lends the Matchmaker. Copied by init. */
+struct mm__host {
+  uint64_t size_bytes;
+  /* Offset from FS of an 8-byte, zero-initialised thread-local (initial-exec) word that the Matchmaker uses to know its
+   * threads; the library that owns it is never unloaded (-z nodelete). */
+  int64_t thread_word_offset;
+  /* Called on a thread's first crossing, with its FS: arrange for `thread_ended(record)` at its exit. May be NULL. */
+  void (*thread_started)(void *record);
+  uint32_t trace;   /* bits of enum mm__trace, from MM_TRACE */
+  uint32_t signals; /* enum mm_signals */
+  uint32_t image_limit, export_limit;
+  uint64_t image_bytes_limit;
+  uint32_t has_fsgsbase; /* AT_HWCAP2 bit 1: FS may be switched without a system call */
+  uint32_t reserved;
+};
+
+enum mm__trace { MM__TRACE_SYSCALL = 1, MM__TRACE_GATE = 2, MM__TRACE_IMAGE = 4 };
+
+/* How the last call through a stub in this thread ended, if not by returning. */
+struct mm__outcome {
+  int32_t status; /* 0: it returned. MM_ERROR_FAULT, _EXIT, _DEAD, _UNMAPPED, ... */
+  int32_t signal, code, access, exit_status;
+  uint32_t slot, export_index, refused_count;
+  uint64_t address, instruction, generation;
+  uint16_t
+      refused[8]; /* numbers of system calls refused during the call (counted on success, too) */
+  uint32_t was_reset; /* 1: the image was put back to its snapshot */
+  uint32_t overflow;  /* 1: the image's stack overflowed */
+};
+
+/* One per thread that ever crossed; fork wipes them (MADV_WIPEONFORK). The first fields are read by clients. */
+struct mm__thread {
+  uint8_t selector; /* Syscall User Dispatch: 0 allow, 1 block */
+  uint8_t armed;
+  uint16_t depth; /* gates this thread is inside of */
+  uint32_t id;
+  struct mm__outcome outcome;
+  /* the rest is core/state.h's */
+};
+
+struct mm__serve;
+
+struct mm__core_table {
+  uint64_t magic;
+  uint32_t version;
+  uint32_t size_bytes;
+
+  /* One more user: the first sets handlers up; later ones only count (and change the configuration). */
+  int (*init)(const struct mm__host *host, struct mm_error *error);
+  /* One user less; after the last: images unmapped, handlers put back, all memory of slot 0 released but the Matchmaker's
+   * own ELF segments, which the caller unmaps when *last is 1. MM_ERROR_BUSY while a call runs. */
+  int (*finalize)(int *last, struct mm_error *error);
+  void (*thread_ended)(void *record);
+
+  /* Maps the image at `path`; its slot is its name from then on, together with its generation of mapping `serial`. */
+  int (*map)(const char *path, const struct mm_map_options *options, uint32_t *slot,
+             uint64_t *serial, struct mm_error *error);
+  /* The checked, read-only head of a mapped image (valid until it is unmapped). */
+  int (*head)(uint32_t slot, uint64_t serial, const struct mm__head **head, struct mm_error *error);
+  /* Validates a thunk: the function type `type` of `expected` must equal the registered one of export `index`.
+   * Gives the stub's address. */
+  int (*bind)(uint32_t slot, uint64_t serial, uint32_t index, const struct mm__registry *expected,
+              uint32_t type, void **stub, struct mm_error *error);
+  /* Copies bytes into the image's mailbox for the next call and says where they are. The mailbox is emptied by
+   * the end of the call, or by stage(slot, serial, NULL, 0, NULL, error). MM_ERROR_LIMIT when it is full. */
+  int (*stage)(uint32_t slot, uint64_t serial, const void *bytes, uint64_t size, uint64_t *address,
+               struct mm_error *error);
+  /* How the last call through a stub in this thread ended; clears it. Fills `error`: all facts but symbol and module;
+   * the message is only what happened ("SIGSEGV writing 0x0", "exit(3)"), for the client to complete. */
+  int (*outcome)(struct mm_error *error);
+  /* Reads a string of the image: its length, if a NUL comes within `limit` bytes of readable image memory. */
+  int (*string)(uint32_t slot, uint64_t serial, uint64_t address, uint64_t limit, uint64_t *length,
+                struct mm_error *error);
+  int (*reset)(uint32_t slot, uint64_t serial, struct mm_error *error);
+  int (*unmap)(uint32_t slot, uint64_t serial, struct mm_error *error);
+  /* The facts of the mapped image in `slot`. */
+  int (*list)(uint32_t slot, struct mm_image_info *info, struct mm_error *error);
+
+  /* For the launcher alone: takes over the calling thread as a server in `slot`. Does not return. */
+  int (*serve)(const struct mm__serve *serve, struct mm_error *error);
+};
+
+/* --- The launcher's side --- */
+
+struct mm__range; /* core/slot/map.h */
+
+/* What the Matchmaker tells the launcher's snapshot function. */
+struct mm__snapshot {
+  uint32_t slot;
+  uint32_t range_count;
+  const struct mm__range *ranges; /* the true map of the slot, ascending */
+  uint64_t tls_base, stack_pointer;
+  uint64_t heap_low, heap_high, heap_limit;
+  uint64_t refused_threads; /* clone() calls answered EAGAIN */
+  uint32_t mxcsr, x87_control;
+  const char *path;          /* as mm_snapshot got it, or NULL */
+  const void *registrations; /* the server's list: struct mm_registration, in server memory */
+  const uint64_t *hooks;
+  uint32_t hook_count;
+};
+
+struct mm__serve {
+  uint32_t slot;
+  uint32_t range_count;
+  const struct mm__range
+      *ranges; /* what the launcher mapped in the slot: program, interpreter, stack, mailbox */
+  uint64_t entry, stack_pointer; /* where to jump, with which stack */
+  uint64_t heap_low;             /* end of the program */
+  /* Called on the launcher's FS, on a stack of its own, with system calls allowed. Returns 0 or an errno for the server;
+   * does not return when the image was written. */
+  int (*snapshot)(const struct mm__snapshot *snapshot);
+  /* The server ended before its snapshot: exit (signal 0) or a fault. Does not return. */
+  void (*ended)(int exit_status, int signal, uint64_t instruction, uint64_t address);
+};
+
+/* The call by which the server library reaches the launcher: a number no kernel has. It answers ENOSYS without us. */
+#define MM__CALL_SNAPSHOT 0x4d4d0001 /* (const struct mm__snapshot_request *) */
+#define MM__CALL_PRESENT  0x4d4d0002 /* () -> 0 under the launcher */
+
+struct mm__snapshot_request {
+  uint64_t size_bytes;
+  const char *path;
+  const void *registrations;
+  const uint64_t *hooks;
+  uint64_t hook_count;
+};
+
+#endif

@@ -1,0 +1,151 @@
+/* core/mediation/mediate.c - looks a trapped call up, checks its pointers, does what its row says, traces it. */
+#include "core/mediation/mediation.h"
+
+#include "base/error.h"
+#include "base/format.h"
+#include "core/fault/fault.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#define TEXT_LIMIT 4096u
+
+const struct mm__call_row *mm__call_row(long number) {
+  uint32_t low = 0, high = mm__call_row_count;
+  while (low < high) {
+    uint32_t middle = low + (high - low) / 2;
+    if (mm__call_rows[middle].number == number) return &mm__call_rows[middle];
+    if (mm__call_rows[middle].number < number)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return 0;
+}
+
+const char *mm__call_name(long number) {
+  const struct mm__call_row *row = mm__call_row(number);
+  return row ? row->name : 0;
+}
+
+long mm__pass(struct mm__trap *trap) {
+  const long *a = trap->arguments;
+  return mm__system(trap->number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+long mm__answer_zero(struct mm__trap *trap) {
+  (void)trap;
+  return 0;
+}
+
+long mm__answer_missing(struct mm__trap *trap) {
+  (void)trap;
+  return -ENOSYS;
+}
+
+void mm__trap_end(struct mm__trap *trap, int32_t status, int32_t signal, int32_t exit_status) {
+  struct mm__outcome outcome = {.status = status, .signal = signal, .exit_status = exit_status};
+  outcome.instruction = (uint64_t)trap->context->uc_mcontext.gregs[REG_RIP];
+  mm__fault_end(trap->slot, trap->context, &outcome);
+  trap->ended = true;
+}
+
+static bool text_readable(const struct mm__trap *trap, uint64_t low) {
+  for (uint64_t i = 0; i < TEXT_LIMIT; i++) {
+    if ((i == 0 || (low + i) % MM__PAGE == 0) &&
+        !mm__slot_map_covers(&trap->state->map, low + i, low + i + 1, PROT_READ))
+      return false;
+    if (*(const char *)(low + i) == 0) return true;
+  }
+  return false;
+}
+
+/* A pointer may only name memory that the image itself could touch that way. */
+static bool argument_allowed(const struct mm__trap *trap, const struct mm__argument *argument,
+                             uint64_t low) {
+  uint64_t bytes = argument->bytes;
+  uint32_t protection = PROT_READ;
+  switch (argument->kind) {
+  case MM__ARGUMENT_NONE:
+    return true;
+  case MM__ARGUMENT_TEXT:
+    return text_readable(trap, low);
+  case MM__ARGUMENT_OUT_OF:
+    protection = PROT_WRITE; /* fall through */
+  case MM__ARGUMENT_IN_OF:
+    bytes = (uint64_t)trap->arguments[argument->bytes];
+    break;
+  case MM__ARGUMENT_OUT:
+    protection = PROT_WRITE;
+    break;
+  default:
+    break;
+  }
+  if (low == 0 && argument->kind != MM__ARGUMENT_IN_OF && argument->kind != MM__ARGUMENT_OUT_OF)
+    return true; /* the kernel knows which pointers may be null */
+  return low + bytes >= low && mm__slot_map_covers(&trap->state->map, low, low + bytes, protection);
+}
+
+static bool arguments_allowed(const struct mm__trap *trap, const struct mm__call_row *row) {
+  for (int i = 0; i < 6; i++)
+    if (!argument_allowed(trap, &row->arguments[i], (uint64_t)trap->arguments[i])) return false;
+  return true;
+}
+
+static long refuse(struct mm__trap *trap) {
+  struct mm__outcome *outcome = &trap->thread->seen.outcome;
+  uint32_t most = sizeof outcome->refused / sizeof *outcome->refused;
+  for (uint32_t i = 0; i < outcome->refused_count && i < most; i++)
+    if (outcome->refused[i] == (uint16_t)trap->number) return -EPERM;
+  if (outcome->refused_count < most)
+    outcome->refused[outcome->refused_count++] = (uint16_t)trap->number;
+  return -EPERM;
+}
+
+static long act_for_client(struct mm__trap *trap, const struct mm__call_row *row) {
+  uint32_t grants = trap->record->grants;
+  if (!row) return grants & MM_GRANT_EVERYTHING ? mm__pass(trap) : refuse(trap);
+  bool granted = !row->grant || (grants >> (row->grant - 1)) & 1 || grants & MM_GRANT_EVERYTHING;
+  if (!granted || (!row->client && !(grants & MM_GRANT_EVERYTHING))) return refuse(trap);
+  if (!arguments_allowed(trap, row)) return -EFAULT;
+  return row->client ? row->client(trap) : mm__pass(trap);
+}
+
+static void trace(const struct mm__trap *trap, const struct mm__call_row *row, long result) {
+  char name[32], answer[64];
+  const long *a = trap->arguments;
+  if (row)
+    mm__format(name, sizeof name, "%s", row->name);
+  else
+    mm__format(name, sizeof name, "syscall_%d", trap->number);
+  if (trap->ended)
+    mm__format(answer, sizeof answer, "the call ends");
+  else if (mm__failed(result))
+    mm__format(answer, sizeof answer, "-1 %s (%s)", mm__errno_name((int)-result),
+               mm__errno_text((int)-result));
+  else
+    mm__format(answer, sizeof answer, "0x%lx", result);
+  mm__say("syscall: %s(0x%lx, 0x%lx, 0x%lx, 0x%lx, 0x%lx, 0x%lx) = %s", name, a[0], a[1], a[2],
+          a[3], a[4], a[5], answer);
+}
+
+void mm__mediate(uint32_t slot, ucontext_t *context) {
+  greg_t *registers = context->uc_mcontext.gregs;
+  struct mm__trap trap = {.slot = slot,
+                          .number = (int)registers[REG_RAX],
+                          .arguments = {registers[REG_RDI], registers[REG_RSI], registers[REG_RDX],
+                                        registers[REG_R10], registers[REG_R8], registers[REG_R9]},
+                          .record = &mm__tables.records[slot],
+                          .state = &mm__states[slot],
+                          .thread = (struct mm__thread_record *)mm__states[slot].owner,
+                          .context = context,
+                          .serving = mm__tables.serve.snapshot != 0};
+  const struct mm__call_row *row = mm__call_row(trap.number);
+  long result;
+  if (trap.serving)
+    result = row && row->server ? row->server(&trap) : mm__pass(&trap);
+  else
+    result = act_for_client(&trap, row);
+  if (mm__tables.host.trace & MM__TRACE_SYSCALL) trace(&trap, row, result);
+  if (!trap.ended) registers[REG_RAX] = result;
+}

@@ -1,0 +1,523 @@
+/* core/slot/image.c - the life of a mapped image. Segments are private mappings of the file, so a reset is a DONTNEED. */
+#include "core/slot/image.h"
+
+#include "base/error.h"
+#include "base/format.h"
+#include "core/fault/fault.h"
+#include "core/gate/gate.h"
+#include "core/guard/guard.h"
+#include "image/cpu.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <matchmaker/server.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define HEAD_LOW(slot)                                                                             \
+  (MM__ARENA_LOW + MM__HEADS_OFFSET + ((uint64_t)(slot) << MM__HEADS_SLOT_SHIFT))
+#define RANGES_BYTES (MM__RANGE_LIMIT * sizeof(struct mm__range))
+/* A head, the gate's entries made from it (fewer bytes than the head: an export takes 32 there), the slot map's ranges. */
+#define KEPT_BYTES(head_bytes) (2 * PAGE_UP(head_bytes) + RANGES_BYTES)
+#define DEFAULT_MEMORY         (1ull << 30)
+#define PROBE_BYTES            4096
+#define PAGE_UP(bytes)         (((bytes) + MM__PAGE - 1) & ~(uint64_t)(MM__PAGE - 1))
+
+/* What is at hand while an image is being mapped. */
+struct opening {
+  const char *path;
+  const struct mm_map_options *options;
+  struct mm_error *error;
+  int file;
+  struct stat facts;
+  uint64_t head_bytes;
+  uint64_t head_low; /* our copy of the head; 0: not mapped yet */
+  struct mm__head head;
+  uint32_t slot;
+};
+
+long mm__slot_reserve(uint64_t low, uint64_t bytes) {
+  return mm__call(SYS_mmap, low, bytes, PROT_NONE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
+static uint32_t protection_of(const Elf64_Phdr *load) {
+  return (load->p_flags & PF_R ? PROT_READ : 0) | (load->p_flags & PF_W ? PROT_WRITE : 0) |
+         (load->p_flags & PF_X ? PROT_EXEC : 0);
+}
+
+/* Missing, not a file, unreadable: told apart by what the kernel says. */
+static int open_file(struct opening *opening) {
+  long file =
+      mm__call(SYS_openat, AT_FDCWD, opening->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (file == -ENOENT || file == -ENOTDIR)
+    return mm__fail_system(opening->error, MM_ERROR_MISSING, (int)-file, "%s", opening->path);
+  if (file == -EACCES || file == -EPERM)
+    return mm__fail_system(opening->error, MM_ERROR_UNREADABLE, (int)-file, "%s", opening->path);
+  if (file == -ENXIO || file == -ELOOP)
+    return mm__fail_system(opening->error, MM_ERROR_NOT_A_FILE, (int)-file, "%s", opening->path);
+  if (mm__failed(file))
+    return mm__fail_system(opening->error, MM_ERROR_SYSTEM, (int)-file, "%s", opening->path);
+  opening->file = (int)file;
+  long result = mm__call(SYS_fstat, file, &opening->facts);
+  if (mm__failed(result))
+    return mm__fail_system(opening->error, MM_ERROR_SYSTEM, (int)-result, "%s", opening->path);
+  if (!S_ISREG(opening->facts.st_mode))
+    return mm__fail(opening->error, MM_ERROR_NOT_A_FILE, "%s: %s", opening->path,
+                    S_ISDIR(opening->facts.st_mode) ? "is a folder" : "is not a regular file");
+  return MM_OK;
+}
+
+static long read_all(int file, uint8_t *to, uint64_t bytes, uint64_t offset) {
+  while (bytes > 0) {
+    long count = mm__call(SYS_pread64, file, to, bytes, offset);
+    if (count == -EINTR) continue;
+    if (count <= 0) return count ? count : -EIO;
+    to += count, bytes -= (uint64_t)count, offset += (uint64_t)count;
+  }
+  return 0;
+}
+
+/* The checker speaks of the bytes; the message needs the file. */
+static int name_file(const struct opening *opening, int status) {
+  if (status == MM_OK || !opening->error) return status;
+  char text[sizeof opening->error->message];
+  mm__format(text, sizeof text, "%s: %s", opening->path, opening->error->message);
+  memcpy(opening->error->message, text, sizeof text);
+  return status;
+}
+
+/* Reads the head once into memory of ours, and checks that copy. */
+static int read_head(struct opening *opening) {
+  uint8_t start[PROBE_BYTES] __attribute__((aligned(16)));
+  uint64_t file_bytes = (uint64_t)opening->facts.st_size;
+  uint64_t probe = file_bytes < sizeof start ? file_bytes : sizeof start;
+  long result = read_all(opening->file, start, probe, 0);
+  if (mm__failed(result))
+    return mm__fail_system(opening->error,
+                           result == -EISDIR ? MM_ERROR_NOT_A_FILE : MM_ERROR_UNREADABLE,
+                           (int)-result, "%s", opening->path);
+  int status = mm__head_bytes(start, probe, file_bytes, &opening->head_bytes, opening->error);
+  if (status != MM_OK) return name_file(opening, status);
+  /* Until the slot is known the copy lies where slot 0's own would: nobody else uses it, we hold the lock. */
+  result = mm__call(SYS_mmap, HEAD_LOW(0), KEPT_BYTES(opening->head_bytes), PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+  if (mm__failed(result))
+    return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result, "%s", opening->path);
+  opening->head_low = (uint64_t)result;
+  result = read_all(opening->file, (uint8_t *)opening->head_low, opening->head_bytes, 0);
+  if (mm__failed(result))
+    return mm__fail_system(opening->error, MM_ERROR_UNREADABLE, (int)-result, "%s", opening->path);
+  status = mm__head_check((void *)opening->head_low, opening->head_bytes, file_bytes,
+                          &opening->head, opening->error);
+  return name_file(opening, status);
+}
+
+static void grant_names(uint32_t grants, char *text, size_t size) {
+  static const struct {
+    uint32_t grant;
+    const char *name;
+  } names[] = {{MM_GRANT_OUTPUT, "output"},
+               {MM_GRANT_FILES, "files"},
+               {MM_GRANT_SOCKETS, "sockets"},
+               {MM_GRANT_JIT, "jit"},
+               {MM_GRANT_EVERYTHING, "everything"}};
+  size_t length = 0;
+  text[0] = 0;
+  for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+    if (grants & names[i].grant)
+      length += mm__format(text + length, size - length, "%s%s", length ? ", " : "", names[i].name);
+}
+
+/* Fits this machine, is granted what it needs, is within the limits: in the order the errors are documented. */
+static int check_fit(const struct opening *opening) {
+  const struct mm__facts *facts = opening->head.facts;
+  const struct mm__host *host = &mm__tables.host;
+  uint32_t present[MM__CPU_WORDS];
+  mm__cpu_features(present);
+  const char *missing = mm__cpu_missing(facts->cpu, present);
+  if (missing)
+    return mm__fail(opening->error, MM_ERROR_CPU,
+                    "%s: needs the CPU feature %s, which this CPU lacks", opening->path, missing);
+  if (facts->page_bytes != MM__PAGE)
+    return mm__fail(opening->error, MM_ERROR_PAGE_SIZE, "%s: made for pages of %u bytes, not %d",
+                    opening->path, facts->page_bytes, MM__PAGE);
+  uint32_t grants = opening->options->grants;
+  uint32_t lacking = grants & MM_GRANT_EVERYTHING ? 0 : facts->needs & ~grants;
+  if (lacking) {
+    char names[96];
+    grant_names(lacking, names, sizeof names);
+    return mm__fail(opening->error, MM_ERROR_NEEDS, "%s: needs what was not granted: %s",
+                    opening->path, names);
+  }
+  if (mm__tables.mapped_count >= host->image_limit)
+    return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: %u images are mapped already, the limit",
+                    opening->path, mm__tables.mapped_count);
+  if (opening->head.memory_bytes > host->image_bytes_limit)
+    return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: spans %lu bytes, over the limit of %lu",
+                    opening->path, opening->head.memory_bytes, host->image_bytes_limit);
+  uint32_t exports = opening->head.registry.export_count;
+  if (exports > host->export_limit || exports + facts->hook_count > MM__STUB_LIMIT)
+    return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: has %u exports, over the limit of %u",
+                    opening->path, exports, host->export_limit);
+  return MM_OK;
+}
+
+/* Finds the line of /proc/self/maps that lies in [low, high): who is in the way. */
+static void find_occupant(uint64_t low, uint64_t high, char *text, size_t size) {
+  char buffer[2048];
+  uint32_t kept = 0;
+  mm__format(text, size, "an unknown mapping");
+  long file = mm__call(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+  if (mm__failed(file)) return;
+  for (bool done = false; !done;) {
+    long count = mm__call(SYS_read, file, buffer + kept, sizeof buffer - kept);
+    if (count <= 0) break;
+    kept += (uint32_t)count;
+    uint32_t start = 0;
+    for (uint32_t end = 0; end < kept && !done; end++) {
+      if (buffer[end] != '\n') continue;
+      uint64_t address = 0;
+      for (uint32_t i = start; i < end && buffer[i] != '-'; i++) {
+        uint32_t digit = (uint32_t)(buffer[i] <= '9' ? buffer[i] - '0' : buffer[i] - 'a' + 10);
+        address = address * 16 + digit;
+      }
+      done = address >= low && address < high;
+      if (done) mm__format(text, size, "%.*s", (int)(end - start), buffer + start);
+      start = end + 1;
+    }
+    memmove(buffer, buffer + start, kept - start);
+    kept -= start;
+    if (kept == sizeof buffer) kept = 0;
+  }
+  mm__call(SYS_close, file);
+}
+
+static int reserve(const struct opening *opening) {
+  const struct mm__record *other = &mm__tables.records[opening->slot];
+  if (other->serial)
+    return mm__fail(
+        opening->error, MM_ERROR_SLOT_TAKEN,
+        "%s: its slot %u is taken by the image %s; snapshot one of them with another --slot",
+        opening->path, opening->slot, other->path);
+  uint64_t low = MM__SLOT_BASE(opening->slot);
+  long result = mm__call(SYS_mmap, low, MM__SLOT_BYTES, PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+  if (result == (long)low) return MM_OK;
+  if (!mm__failed(result)) { /* a kernel before 4.17 took the flag for a hint */
+    mm__call(SYS_munmap, result, MM__SLOT_BYTES);
+    result = -EEXIST;
+  }
+  if (result == -EEXIST) {
+    char occupant[256];
+    find_occupant(low, low + MM__SLOT_BYTES, occupant, sizeof occupant);
+    return mm__fail(opening->error, MM_ERROR_SLOT_TAKEN, "%s: its slot %u is taken by %s",
+                    opening->path, opening->slot, occupant);
+  }
+  return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result,
+                         "%s: cannot reserve slot %u", opening->path, opening->slot);
+}
+
+static long map_load(const Elf64_Phdr *load, int file, uint32_t guard) {
+  uint32_t rest = mm__guard_rest(guard, protection_of(load));
+  uint64_t file_pages = PAGE_UP(load->p_filesz), memory_pages = PAGE_UP(load->p_memsz);
+  long result = 0;
+  if (file_pages)
+    result = mm__call(SYS_mmap, load->p_vaddr, file_pages, rest,
+                      MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, load->p_offset);
+  if (!mm__failed(result) && memory_pages > file_pages)
+    result = mm__call(SYS_mmap, load->p_vaddr + file_pages, memory_pages - file_pages, rest,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+  return result;
+}
+
+/* The slot map as the snapshot has it. */
+static int fill_map(struct mm__state *state, const struct mm__head *head) {
+  const struct mm__facts *facts = head->facts;
+  state->map.count = 0;
+  for (uint32_t i = 0; i < head->load_count; i++) {
+    const Elf64_Phdr *load = &head->loads[i];
+    struct mm__range range = {load->p_vaddr, load->p_vaddr + PAGE_UP(load->p_memsz),
+                              protection_of(load), MM__RANGE_IMAGE};
+    if (range.low >= facts->heap_low && range.low < facts->heap_high) range.flags |= MM__RANGE_HEAP;
+    int status = mm__slot_map_insert(&state->map, range);
+    if (status != MM_OK) return status;
+  }
+  return MM_OK;
+}
+
+static int map_loads(const struct opening *opening) {
+  for (uint32_t i = 0; i < opening->head.load_count; i++) {
+    long result = map_load(&opening->head.loads[i], opening->file, opening->options->guard);
+    if (mm__failed(result))
+      return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result,
+                             "%s: cannot map segment %u", opening->path, i);
+  }
+  return MM_OK;
+}
+
+/* Stubs are one shared page, mapped once for every 128: an old size of 0 makes mremap(2) map shared pages again. */
+static int map_stubs(const struct opening *opening, uint32_t count) {
+  for (uint32_t first = 0; first < count; first += MM__STUBS_PER_PAGE) {
+    long result = mm__call(SYS_mremap, MM__ARENA_LOW + MM__STUBS_OFFSET, 0, MM__PAGE,
+                           MREMAP_MAYMOVE | MREMAP_FIXED, mm__stub_address(opening->slot, first));
+    if (mm__failed(result))
+      return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result, "%s: cannot map stubs",
+                             opening->path);
+  }
+  return MM_OK;
+}
+
+static void move_pointers(struct mm__head *head, uint64_t from, uint64_t to) {
+  const void **pointers[] = {(const void **)&head->elf,
+                             (const void **)&head->loads,
+                             (const void **)&head->facts,
+                             (const void **)&head->registry.types,
+                             (const void **)&head->registry.members,
+                             (const void **)&head->registry.exports,
+                             (const void **)&head->registry.strings,
+                             (const void **)&head->modules,
+                             (const void **)&head->module_strings};
+  for (unsigned i = 0; i < sizeof pointers / sizeof *pointers; i++)
+    if (*pointers[i] && (uint64_t)*pointers[i] - from < MM__HEAD_LIMIT)
+      *pointers[i] = (const void *)((uint64_t)*pointers[i] - from + to);
+  if (head->needs && (uint64_t)head->needs - from < MM__HEAD_LIMIT)
+    head->needs = (const char *)((uint64_t)head->needs - from + to);
+}
+
+static bool returns_x87(const struct mm__registry *registry, const struct mm__export *export) {
+  const struct mm__type *result = &registry->types[registry->types[export->type].target];
+  return result->kind == MM__FLOAT && result->size == 16;
+}
+
+/* What the gate wants to know of each stub, in one place. */
+static void fill_entries(const struct mm__head *head, struct mm__entry *entries) {
+  const struct mm__registry *registry = &head->registry;
+  for (uint32_t i = 0; i < registry->export_count; i++) {
+    const struct mm__export *export = &registry->exports[i];
+    *entries++ =
+        (struct mm__entry){export->address, export->stack_bytes, returns_x87(registry, export)};
+  }
+  for (uint32_t i = 0; i < head->facts->hook_count; i++)
+    *entries++ = (struct mm__entry){.address = head->facts->hooks[i]};
+}
+
+/* Moves the checked head to its slot's place and makes it read-only; the slot map's ranges lie behind it. */
+static int keep_head(struct opening *opening) {
+  uint64_t low = HEAD_LOW(opening->slot), pages = PAGE_UP(opening->head_bytes);
+  uint64_t bytes = KEPT_BYTES(opening->head_bytes);
+  long result =
+      mm__call(SYS_mremap, opening->head_low, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, low);
+  if (!mm__failed(result)) {
+    move_pointers(&opening->head, opening->head_low, low);
+    opening->head_low = low;
+    fill_entries(&opening->head, (struct mm__entry *)(low + pages));
+    result = mm__call(SYS_mprotect, low, 2 * pages, PROT_READ);
+  }
+  if (mm__failed(result))
+    return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result, "%s", opening->path);
+  struct mm__state *state = &mm__states[opening->slot];
+  /* The lock stays as it is: a thread with a stale stub may be waiting at it. */
+  uint64_t lock_end = __builtin_offsetof(struct mm__state, lock) + sizeof state->lock;
+  memset((uint8_t *)state + lock_end, 0, sizeof *state - lock_end);
+  state->map.ranges = (struct mm__range *)(low + 2 * pages);
+  state->map.capacity = MM__RANGE_LIMIT;
+  state->heap_high = opening->head.facts->heap_high;
+  state->generation = 1;
+  int status = fill_map(state, &opening->head);
+  return status == MM_OK ? MM_OK
+                         : mm__fail(opening->error, status, "%s: too many segments", opening->path);
+}
+
+static void release_head(const struct opening *opening) {
+  if (opening->head_low) mm__call(SYS_munmap, opening->head_low, KEPT_BYTES(opening->head_bytes));
+}
+
+static void release_slot(uint32_t slot, uint32_t stub_count) {
+  mm__call(SYS_munmap, MM__SLOT_BASE(slot), MM__SLOT_BYTES);
+  uint64_t pages = (stub_count + MM__STUBS_PER_PAGE - 1) / MM__STUBS_PER_PAGE;
+  if (pages) mm__call(SYS_munmap, mm__stub_address(slot, 0), pages * MM__PAGE);
+}
+
+static void record_image(const struct opening *opening, uint32_t stub_count) {
+  struct mm__record *record = &mm__tables.records[opening->slot];
+  record->guard = opening->options->guard;
+  record->grants = opening->options->grants;
+  record->dead_on_fault = opening->options->dead_on_fault;
+  record->memory_limit =
+      opening->options->memory_bytes ? opening->options->memory_bytes : DEFAULT_MEMORY;
+  record->stub_count = stub_count;
+  record->device = opening->facts.st_dev;
+  record->inode = opening->facts.st_ino;
+  record->file_bytes = (uint64_t)opening->facts.st_size;
+  record->head = opening->head;
+  record->entries = (const struct mm__entry *)(opening->head_low + PAGE_UP(opening->head_bytes));
+  record->stack_pointer = opening->head.facts->stack_pointer;
+  record->tls_base = opening->head.facts->tls_base;
+  record->mxcsr = opening->head.facts->mxcsr;
+  record->x87_control = (uint16_t)opening->head.facts->x87_control;
+  mm__format(record->path, sizeof record->path, "%s", opening->path);
+  record->serial = ++mm__tables.next_serial;
+  mm__tables.mapped_count++;
+}
+
+/* Everything that can fail comes first; then the tables learn of it. */
+static int build(struct opening *opening) {
+  int status = open_file(opening);
+  if (status == MM_OK) status = read_head(opening);
+  if (status == MM_OK) status = check_fit(opening);
+  if (status != MM_OK) return status;
+  opening->slot = opening->head.facts->slot;
+  status = reserve(opening);
+  if (status != MM_OK) return status;
+  uint32_t stub_count = opening->head.registry.export_count + opening->head.facts->hook_count;
+  status = map_loads(opening);
+  if (status == MM_OK) status = map_stubs(opening, stub_count);
+  if (status == MM_OK) status = keep_head(opening);
+  if (status != MM_OK) {
+    release_slot(opening->slot, stub_count);
+    return status;
+  }
+  mm__tables_open();
+  record_image(opening, stub_count);
+  mm__tables_close();
+  return MM_OK;
+}
+
+static int check_options(const char *path, const struct mm_map_options *options,
+                         struct mm_error *error) {
+  if (!path || !*path) return mm__fail(error, MM_ERROR_ARGUMENT, "no path was given");
+  if (options->guard == MM_GUARD_KEYS)
+    return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: the guard `keys` is not available", path);
+  if (options->guard > MM_GUARD_KEYS)
+    return mm__fail(error, MM_ERROR_ARGUMENT, "%s: there is no guard %u", path, options->guard);
+  return MM_OK;
+}
+
+int mm__image_map(const char *path, const struct mm_map_options *options, uint32_t *slot,
+                  uint64_t *serial, struct mm_error *error) {
+  struct mm_map_options chosen = {0};
+  if (options) chosen = *options;
+  if (chosen.guard == MM_GUARD_DEFAULT) chosen.guard = MM_GUARD_PAGES;
+  int status = check_options(path, &chosen, error);
+  if (status != MM_OK) return status;
+  struct mm__thread_record *thread = mm__thread_here(error);
+  if (!thread) return MM_ERROR_UNSUPPORTED;
+  struct opening opening = {.path = path, .options = &chosen, .error = error, .file = -1};
+  mm__lock(&mm__core_lock);
+  status = build(&opening);
+  if (status != MM_OK) release_head(&opening);
+  if (opening.file >= 0) mm__call(SYS_close, opening.file);
+  if (status == MM_OK) {
+    *slot = opening.slot;
+    *serial = mm__tables.records[opening.slot].serial;
+  }
+  mm__unlock(&mm__core_lock);
+  if (status != MM_OK) return status;
+  if (mm__tables.host.trace & MM__TRACE_IMAGE)
+    mm__say("image: mapped %s in slot %u, %u segments, %lu bytes", path, opening.slot,
+            opening.head.load_count, opening.head.memory_bytes);
+  status = mm__image_hooks(opening.slot, thread, 0, error);
+  if (status != MM_OK) mm__image_unmap(opening.slot, thread, 0);
+  return status;
+}
+
+int mm__image_unmap(uint32_t slot, struct mm__thread_record *thread, struct mm_error *error) {
+  struct mm__record *record = &mm__tables.records[slot];
+  struct mm__state *state = &mm__states[slot];
+  mm__lock(&mm__core_lock);
+  int status = mm__image_enter(state, thread, 0);
+  if (status == MM_OK && state->holds > 1) {
+    mm__image_leave(state);
+    status = MM_ERROR_BUSY;
+  }
+  if (status != MM_OK) {
+    mm__unlock(&mm__core_lock);
+    return mm__fail(error, status, "%s: a call is running", record->path);
+  }
+  struct opening gone = {.head_low = HEAD_LOW(slot), .head_bytes = record->head.facts->head_bytes};
+  if (mm__tables.host.trace & MM__TRACE_IMAGE)
+    mm__say("image: unmapped %s from slot %u", record->path, slot);
+  release_slot(slot, record->stub_count);
+  mm__tables_open();
+  memset(record, 0, sizeof *record);
+  mm__tables.mapped_count--;
+  mm__tables_close();
+  release_head(&gone);
+  mm__image_leave(state);
+  mm__unlock(&mm__core_lock);
+  return MM_OK;
+}
+
+/* Every mapping the image made goes; every segment has the protection it rests with. */
+static void restore_mappings(const struct mm__record *record, struct mm__state *state) {
+  for (uint32_t i = 0; i < state->map.count; i++) {
+    const struct mm__range *range = &state->map.ranges[i];
+    if (!(range->flags & MM__RANGE_IMAGE)) mm__slot_reserve(range->low, range->high - range->low);
+  }
+  for (uint32_t i = 0; i < record->head.load_count; i++) {
+    const Elf64_Phdr *load = &record->head.loads[i];
+    mm__call(SYS_mprotect, load->p_vaddr, PAGE_UP(load->p_memsz),
+             mm__guard_rest(record->guard, protection_of(load)));
+  }
+  fill_map(state, &record->head);
+  state->heap_high = record->head.facts->heap_high;
+  state->memory_bytes = 0;
+}
+
+int mm__image_reset_held(uint32_t slot, struct mm__thread_record *thread, struct mm_error *error) {
+  struct mm__record *record = &mm__tables.records[slot];
+  struct mm__state *state = &mm__states[slot];
+  mm__guard_close(record, state);
+  for (uint32_t i = 0; i < record->head.load_count; i++) {
+    const Elf64_Phdr *load = &record->head.loads[i];
+    if (load->p_flags & PF_W || state->map_changed)
+      mm__call(SYS_madvise, load->p_vaddr, PAGE_UP(load->p_memsz), MADV_DONTNEED);
+  }
+  if (state->map_changed) restore_mappings(record, state);
+  state->map_changed = 0;
+  state->generation++;
+  state->dead = 0;
+  if (mm__tables.host.trace & MM__TRACE_IMAGE)
+    mm__say("image: reset %s, generation %u", record->path, state->generation);
+  int status = mm__image_hooks(slot, thread, 1, error);
+  if (status != MM_OK) state->dead = 1;
+  return status;
+}
+
+int mm__image_reset(uint32_t slot, struct mm__thread_record *thread, struct mm_error *error) {
+  struct mm__state *state = &mm__states[slot];
+  mm__image_enter(state, thread, 1);
+  int status = MM_ERROR_BUSY;
+  if (state->depth)
+    mm__fail(error, status, "%s: a call is running", mm__tables.records[slot].path);
+  else
+    status = mm__image_reset_held(slot, thread, error);
+  mm__image_leave(state);
+  return status;
+}
+
+int mm__image_hooks(uint32_t slot, struct mm__thread_record *thread, uint32_t reason,
+                    struct mm_error *error) {
+  const struct mm__record *record = &mm__tables.records[slot];
+  struct mm__state *state = &mm__states[slot];
+  uint32_t exports = record->head.registry.export_count;
+  for (uint32_t i = 0; i < record->head.facts->hook_count; i++) {
+    struct mm_map_info info = {sizeof info, reason, state->generation, 0};
+    uint64_t low = record->head.facts->mailbox_low;
+    mm__guard_open_mailbox(record, state, low + MM__PAGE);
+    memcpy((void *)low, &info, sizeof info);
+    state->mailbox_used = sizeof info;
+    thread->seen.outcome.status = MM_OK;
+    /* A hook that fails must not be reset by running hooks again. */
+    thread->in_hook = 1;
+    ((void (*)(uint64_t))mm__stub_address(slot, exports + i))(low);
+    thread->in_hook = 0;
+    if (thread->seen.outcome.status == MM_OK) continue;
+    char text[160];
+    mm__outcome_text(&thread->seen.outcome, text, sizeof text);
+    thread->seen.outcome.status = MM_OK;
+    return mm__fail(error, MM_ERROR_FAULT, "%s: its on-map hook ended in %s", record->path, text);
+  }
+  return MM_OK;
+}

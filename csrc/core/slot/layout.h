@@ -1,0 +1,18 @@
+/* core/slot/layout.h - where everything of the Matchmaker lies in slot 0; the arena and the slots
+ * are image/arena.h. Owns:    nothing. Threads: constants. Signals: none. Errors:  none. */
+#ifndef MM_CORE_SLOT_LAYOUT_H
+#define MM_CORE_SLOT_LAYOUT_H
+
+#include "image/arena.h"
+
+/* Inside slot 0, as offsets. */
+#define MM__CORE_OFFSET      0ul           /* the Matchmaker's ELF segments */
+#define MM__STUBS_OFFSET     0x100000000ul /* stubs: 2 MiB a slot */
+#define MM__STUBS_SLOT_SHIFT 21
+#define MM__STUB_SHIFT       5
+#define MM__STUBS_PER_PAGE   128
+#define MM__HEADS_OFFSET     0x200000000ul /* copies of images' heads and slot maps: 32 MiB a slot */
+#define MM__HEADS_SLOT_SHIFT 25
+#define MM__STUB_LIMIT       ((1u << (MM__STUBS_SLOT_SHIFT - MM__STUB_SHIFT)) - MM__STUBS_PER_PAGE)
+
+#endif

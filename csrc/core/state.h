@@ -1,0 +1,149 @@
+/* core/state.h - everything the Matchmaker remembers: its tables (read-only at rest) and its running state.
+ * Owns:    the records of mapped images, the per-image and per-thread state, the previous signal handlers.
+ * Threads: tables change under mm__lock; a slot's state under the slot's own lock; a thread's record is its own.
+ * Signals: handlers read tables and change only the state of the thread they interrupted.
+ * Errors:  none. */
+#ifndef MM_CORE_STATE_H
+#define MM_CORE_STATE_H
+
+#include "base/system.h"
+#include "core/gate/frame.h"
+#include "core/interface.h"
+#include "core/slot/map.h"
+
+#include <signal.h>
+#include <string.h>
+
+#define MM__SIGNAL_COUNT          65
+#define MM__THREAD_LIMIT          2048
+#define MM__DEFERRED_LIMIT        8
+#define MM__RANGE_LIMIT           16384u
+#define MM__ALTERNATE_STACK_BYTES 0x10000ul
+#define MM__SERVER_STACK_BYTES    0x200000ul
+
+/* The kernel's struct sigaction (arch/x86/include/uapi/asm/signal.h). */
+struct mm__action {
+  uint64_t handler;
+  uint64_t flags;
+  uint64_t restorer;
+  uint64_t mask;
+};
+
+/* What the gate needs to know of one stub. */
+struct mm__entry {
+  uint64_t address;
+  uint32_t stack_bytes;
+  uint32_t x87_result;
+};
+
+/* What is known of a mapped image; read-only at rest. The gate's part comes first. */
+struct mm__record {
+  uint64_t serial; /* 0: nothing is mapped here */
+  const struct mm__entry *entries;
+  uint32_t stub_count; /* exports, then hooks */
+  uint32_t guard;
+  uint64_t tls_base, stack_pointer;
+  uint32_t mxcsr;
+  uint16_t x87_control, reserved;
+  uint32_t grants, dead_on_fault;
+  uint64_t memory_limit;
+  uint64_t device, inode, file_bytes;
+  struct mm__head head;
+  char path[256];
+};
+
+/* What changes while an image is mapped. The assembly knows `frame` and the size. */
+struct mm__state {
+  struct mm__frame *frame;  /* the newest call's */
+  struct mm__thread *owner; /* the thread inside, or preparing a call */
+  uint32_t lock;            /* futex: 0 free, 1 taken, 2 taken and waited for */
+  uint32_t depth;           /* calls inside one another */
+  uint32_t holds;           /* how often the owner has entered: calls, staging, reset */
+  uint32_t
+      staged; /* one of the holds is for arguments in the mailbox; the next call takes it over */
+  uint32_t guard_open, dead;
+  uint32_t generation, map_changed;
+  uint64_t stack;        /* the next call of this thread starts below it */
+  uint64_t heap_high;    /* brk */
+  uint64_t memory_bytes; /* taken since the snapshot */
+  uint64_t mailbox_used, mailbox_open;
+  uint64_t calls, faults;
+  struct mm__slot_map map;
+  uint64_t refused_threads;
+} __attribute__((aligned(1ul << MM__STATE_SHIFT)));
+_Static_assert(sizeof(struct mm__state) == 1ul << MM__STATE_SHIFT, "the assembly shifts");
+_Static_assert(__builtin_offsetof(struct mm__state, frame) == 0, "the assembly reads it");
+
+/* The rest of a thread's record: interface.h shows only the beginning to clients. */
+struct mm__thread_record {
+  struct mm__thread seen;
+  struct mm__frame *frame; /* the newest call's, of any image */
+  uint64_t fs;
+  uint64_t stack_low; /* its alternate signal stack, 0: the host's own is used */
+  stack_t host_stack; /* the one it had before */
+  uint64_t deferred;  /* asynchronous signals that wait for the end of the call */
+  uint32_t used, deferred_count;
+  uint64_t crossings;
+  uint32_t in_hook,
+      padding; /* a fault of an on-map hook does not reset: the hooks would run again */
+  siginfo_t deferred_info[MM__DEFERRED_LIMIT];
+};
+
+struct mm__tables {
+  struct mm__host host;
+  uint64_t next_serial;
+  uint32_t mapped_count, reserved;
+  struct mm__action previous[MM__SIGNAL_COUNT]; /* handlers that were there before ours */
+  uint64_t ours;                                /* bit per signal whose handler is ours */
+  struct mm__record records[MM__SLOT_COUNT];
+  struct mm__serve serve;
+  uint64_t host_fs; /* the launcher's */
+};
+
+extern struct mm__tables mm__tables;
+extern struct mm__state mm__states[MM__SLOT_COUNT];
+extern struct mm__thread_record mm__threads[MM__THREAD_LIMIT];
+extern uint32_t mm__has_fsgsbase;
+extern uint32_t
+    mm__inclusive; /* Syscall User Dispatch knows its inclusive mode: no selector needed */
+extern uint32_t mm__users;
+extern uint8_t mm__text_start[], mm__text_end[], mm__tables_start[], mm__tables_end[];
+extern uint8_t mm__threads_start[], mm__threads_end[], mm__image_end[];
+
+/* --- lock.c --- */
+void mm__lock(uint32_t *lock);
+void mm__unlock(uint32_t *lock);
+extern uint32_t mm__core_lock;
+
+/* Opens the tables for writing, and closes them. Under mm__core_lock. */
+void mm__tables_open(void);
+void mm__tables_close(void);
+
+/* --- thread.c --- */
+uint64_t mm__fs_read(void);
+void mm__fs_write(uint64_t fs);
+/* The calling thread's record, armed; NULL with an error when the kernel refuses. `fs` is the host's. */
+struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error);
+struct mm__thread_record *mm__thread_here(struct mm_error *error);
+void mm__thread_ended(void *record);
+void mm__thread_disarm(struct mm__thread_record *thread);
+static inline struct mm__thread_record **mm__thread_word(uint64_t fs) {
+  return (struct mm__thread_record **)(fs + (uint64_t)mm__tables.host.thread_word_offset);
+}
+
+/* --- a stub's address and back --- */
+static inline uint64_t mm__stub_address(uint32_t slot, uint32_t index) {
+  return MM__ARENA_LOW + MM__STUBS_OFFSET + ((uint64_t)slot << MM__STUBS_SLOT_SHIFT) +
+         ((uint64_t)index << MM__STUB_SHIFT);
+}
+
+static inline struct mm__record *mm__record_of(uint32_t slot, uint64_t serial) {
+  if (slot == 0 || slot >= MM__SLOT_COUNT) return 0;
+  struct mm__record *record = &mm__tables.records[slot];
+  return record->serial != 0 && record->serial == serial ? record : 0;
+}
+
+/* Writes a line to descriptor 2, with the Matchmaker's name in front. */
+void mm__say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif
