@@ -43,7 +43,7 @@ void mm__digest_start(struct mm__digest *digest) {
 void mm__digest_add(struct mm__digest *digest, const void *bytes, size_t size) {
   const uint8_t *at = bytes;
   for (size_t left = size; left >= STRIPE; left -= STRIPE, at += STRIPE)
-    for (int lane = 0; lane < 4; lane++)
+    for (size_t lane = 0; lane < 4; lane++)
       digest->lanes[lane] = round_of(digest->lanes[lane], read64(at + 8 * lane));
   digest->total += size;
 }

@@ -9,7 +9,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 
-/* Understands %s %.*s %c %d %i %u %x %ld %lu %lx %lld %llu %llx %zu %p and %%, no other flags or widths.
+/* Understands %s %.*s %c %d %i %u %x %ld %lu %lx %lld %llu %llx %zu %p and %%, no other flags or
+ * widths.
  * Returns the number of characters written, without the NUL. */
 size_t mm__format(char *text, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -3,7 +3,8 @@
  * Threads: any.
  * Signals: safe anywhere.
  * Errors:  the kernel's own: a value in -4095..-1 is a negated errno.
- * Source:  syscall(2); psABI x86-64 A.2.1: arguments in rdi rsi rdx r10 r8 r9, rcx and r11 clobbered. */
+ * Source:  syscall(2); psABI x86-64 A.2.1: arguments in rdi rsi rdx r10 r8 r9, rcx and r11
+ *          clobbered. */
 #ifndef MM_BASE_SYSTEM_H
 #define MM_BASE_SYSTEM_H
 

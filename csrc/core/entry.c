@@ -6,27 +6,33 @@
 #include "core/guard/guard.h"
 #include "core/mediation/mediation.h"
 #include "core/slot/image.h"
+#include "image/cpu.h"
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <time.h>
 
 __attribute__((section(".tables"), aligned(4096))) struct mm__tables mm__tables;
 uint32_t mm__users;
+static uint32_t life_lock; /* of init and finalize; taken before mm__core_lock */
 
 int mm__serve_start(const struct mm__serve *serve, struct mm_error *error);
 
-static int gone(uint32_t slot, struct mm_error *error) {
-  (void)slot;
+static int gone(struct mm_error *error) {
   return mm__fail(error, MM_ERROR_UNMAPPED, "the image is not mapped any more");
 }
 
 static void configure(const struct mm__host *host) {
   struct mm__host *kept = &mm__tables.host;
   bool first = mm__users == 0;
-  int64_t offset = kept->thread_word_offset;
-  void (*started)(void *) = kept->thread_started;
+  struct mm__host before = *kept;
+  if (!first && !host->configured) return;
   *kept = *host;
-  if (!first) kept->thread_word_offset = offset, kept->thread_started = started;
+  if (!first) { /* what threads were armed with stays */
+    kept->anchor_offset = before.anchor_offset;
+    kept->thread_started = before.thread_started;
+    kept->without = before.without;
+  }
   if (!kept->image_limit) kept->image_limit = 256;
   if (!kept->export_limit) kept->export_limit = 4096;
   if (!kept->image_bytes_limit) kept->image_bytes_limit = 16ull << 30;
@@ -47,8 +53,15 @@ static void unmap_stub_page(void) {
 }
 
 static int start(const struct mm__host *host, struct mm_error *error) {
-  mm__has_fsgsbase = host->has_fsgsbase;
-  /* A forked child starts unarmed: madvise(2), MADV_WIPEONFORK. Before Linux 4.14 there is no SUD either. */
+  struct timespec now;
+  mm__cpu_features(mm__tables.cpu);
+  mm__has_fsgsbase = host->has_fsgsbase && !(host->without & MM_WITHOUT_FSGSBASE);
+  /* Serials are never used twice, also not by the next Matchmaker of this process: handles outlive
+   * both. */
+  mm__call(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+  mm__tables.next_serial = (uint64_t)now.tv_sec * 1000000000ul + (uint64_t)now.tv_nsec;
+  /* A forked child starts unarmed: madvise(2), MADV_WIPEONFORK. Before Linux 4.14 there is no SUD
+   * either. */
   mm__call(SYS_madvise, mm__threads_start, mm__threads_end - mm__threads_start, MADV_WIPEONFORK);
   int status = map_stub_page(error);
   if (status != MM_OK) return status;
@@ -58,28 +71,6 @@ static int start(const struct mm__host *host, struct mm_error *error) {
     unmap_stub_page();
   }
   return status;
-}
-
-static int init(const struct mm__host *host, struct mm_error *error) {
-  if (host->size_bytes != sizeof *host)
-    return mm__fail(
-        error, MM_ERROR_VERSION,
-        "this process holds a Matchmaker of another version; use one library in a process");
-  mm__lock(&mm__core_lock);
-  mm__tables_open();
-  configure(host);
-  int status = mm__users == 0 ? start(host, error) : MM_OK;
-  mm__tables_close();
-  if (status == MM_OK) mm__users++;
-  mm__unlock(&mm__core_lock);
-  if (status != MM_OK) return status;
-  /* Armed now, so that a machine that cannot do it says so here. */
-  if (mm__thread_here(error)) return MM_OK;
-  int last;
-  int failure = error ? error->status : MM_ERROR_UNSUPPORTED;
-  extern int mm__core_finalize(int *last, struct mm_error *error);
-  mm__core_finalize(&last, 0);
-  return failure;
 }
 
 static int stop(struct mm__thread_record *thread, struct mm_error *error) {
@@ -97,18 +88,12 @@ static int stop(struct mm__thread_record *thread, struct mm_error *error) {
   return MM_OK;
 }
 
-int mm__core_finalize(int *last, struct mm_error *error);
-int mm__core_finalize(int *last, struct mm_error *error) {
-  *last = 0;
-  if (mm__users == 0)
-    return mm__fail(error, MM_ERROR_NOT_CONNECTED, "the Matchmaker is not mapped");
-  uint64_t fs = mm__fs_read();
-  if (MM__IN_ARENA(fs)) return mm__fail(error, MM_ERROR_BUSY, "called from inside an image");
-  struct mm__thread_record *thread = *mm__thread_word(fs);
+/* One user less. Under life_lock. */
+static int release(struct mm__thread_record *thread, int *last, struct mm_error *error) {
+  static struct mm__thread_record nobody; /* a thread that never crossed may finalize, too */
   if (mm__users == 1) {
     if (thread && thread->seen.depth)
       return mm__fail(error, MM_ERROR_BUSY, "a call is running in this thread");
-    static struct mm__thread_record nobody; /* a thread that never crossed may finalize, too */
     int status = stop(thread ? thread : &nobody, error);
     if (status != MM_OK) return status;
     if (thread) mm__thread_disarm(thread);
@@ -118,10 +103,46 @@ int mm__core_finalize(int *last, struct mm_error *error) {
   return MM_OK;
 }
 
+static int init(const struct mm__host *host, struct mm_error *error) {
+  if (host->size_bytes != sizeof *host)
+    return mm__fail(
+        error, MM_ERROR_VERSION,
+        "this process holds a Matchmaker of another version; use one library in a process");
+  mm__lock(&life_lock);
+  mm__lock(&mm__core_lock);
+  mm__tables_open();
+  configure(host);
+  int status = mm__users == 0 ? start(host, error) : MM_OK;
+  mm__tables_close();
+  if (status == MM_OK) mm__users++;
+  mm__unlock(&mm__core_lock);
+  /* Armed now, so that a machine that cannot do it says so here. */
+  if (status == MM_OK && !mm__thread_here(error)) {
+    int last = 0;
+    status = error ? error->status : MM_ERROR_UNSUPPORTED;
+    release(0, &last, 0);
+  }
+  mm__unlock(&life_lock);
+  return status;
+}
+
+static int finalize(int *last, struct mm_error *error) {
+  uint64_t fs = mm__fs_read();
+  *last = 0;
+  if (MM__IN_ARENA(fs)) return mm__fail(error, MM_ERROR_BUSY, "called from inside an image");
+  mm__lock(&life_lock);
+  *last = mm__users == 0;
+  int status = mm__users == 0
+                   ? mm__fail(error, MM_ERROR_NOT_CONNECTED, "the Matchmaker is not mapped")
+                   : release(fs ? mm__thread_known(fs) : 0, last, error);
+  mm__unlock(&life_lock);
+  return status;
+}
+
 static int head(uint32_t slot, uint64_t serial, const struct mm__head **result,
                 struct mm_error *error) {
   const struct mm__record *record = mm__record_of(slot, serial);
-  if (!record) return gone(slot, error);
+  if (!record) return gone(error);
   *result = &record->head;
   return MM_OK;
 }
@@ -129,7 +150,7 @@ static int head(uint32_t slot, uint64_t serial, const struct mm__head **result,
 static int bind(uint32_t slot, uint64_t serial, uint32_t index, const struct mm__registry *expected,
                 uint32_t type, void **stub, struct mm_error *error) {
   const struct mm__record *record = mm__record_of(slot, serial);
-  if (!record) return gone(slot, error);
+  if (!record) return gone(error);
   const struct mm__registry *registry = &record->head.registry;
   if (index >= registry->export_count)
     return mm__fail(error, MM_ERROR_NO_EXPORT, "%s has no export number %u", record->path, index);
@@ -147,24 +168,37 @@ static int bind(uint32_t slot, uint64_t serial, uint32_t index, const struct mm_
   return MM_OK;
 }
 
-static int stage(uint32_t slot, uint64_t serial, const void *bytes, uint64_t size,
-                 uint64_t *address, struct mm_error *error) {
-  struct mm__thread_record *thread = mm__thread_here(error);
-  if (!thread) return MM_ERROR_UNSUPPORTED;
+static int enter(uint32_t slot, uint64_t serial, struct mm__hold *hold, struct mm_error *error) {
+  struct mm_error why;
+  struct mm__thread_record *thread = mm__thread_here(error ? error : &why);
+  if (!thread) return error ? error->status : why.status;
   const struct mm__record *record = mm__record_of(slot, serial);
-  if (!record) return gone(slot, error);
+  if (!record) return gone(error);
   struct mm__state *state = &mm__states[slot];
-  if (!bytes) {
-    if (state->owner != &thread->seen || !state->staged) return MM_OK;
-    state->staged = 0;
-    if (!state->depth) mm__guard_close(record, state);
+  mm__image_enter(state, thread, 1);
+  int status = MM_OK;
+  if (record->serial != serial)
+    status = gone(error);
+  else if (state->dead)
+    status = mm__fail(error, MM_ERROR_DEAD, "the image is dead after a fault, until it is reset");
+  if (status != MM_OK)
     mm__image_leave(state);
-    return MM_OK;
-  }
-  if (state->owner != &thread->seen || !state->staged) {
-    mm__image_enter(state, thread, 1);
-    state->staged = 1;
-  }
+  else
+    *hold = (struct mm__hold){&thread->seen, slot, state->generation};
+  return status;
+}
+
+static void leave(const struct mm__hold *hold) {
+  struct mm__state *state = &mm__states[hold->slot];
+  if (state->mailbox_used && state->depth == 0)
+    mm__guard_close(&mm__tables.records[hold->slot], state);
+  mm__image_leave(state);
+}
+
+static int stage(const struct mm__hold *hold, const void *bytes, uint64_t size, uint64_t *address,
+                 struct mm_error *error) {
+  const struct mm__record *record = &mm__tables.records[hold->slot];
+  struct mm__state *state = &mm__states[hold->slot];
   uint64_t low = record->head.facts->mailbox_low, room = record->head.facts->mailbox_high - low;
   uint64_t start_at = (state->mailbox_used + 15) & ~15ul;
   if (start_at > room || size > room - start_at)
@@ -193,7 +227,7 @@ static void name_refused(const struct mm__outcome *outcome, struct mm_error *err
 
 static int outcome_of(struct mm_error *error) {
   uint64_t fs = mm__fs_read();
-  struct mm__thread_record *thread = fs && !MM__IN_ARENA(fs) ? *mm__thread_word(fs) : 0;
+  struct mm__thread_record *thread = fs && !MM__IN_ARENA(fs) ? mm__thread_known(fs) : 0;
   if (!thread) return MM_OK;
   struct mm__outcome outcome = thread->seen.outcome;
   memset(&thread->seen.outcome, 0, sizeof thread->seen.outcome);
@@ -220,11 +254,9 @@ static int outcome_of(struct mm_error *error) {
   return outcome.status;
 }
 
-static int string(uint32_t slot, uint64_t serial, uint64_t address, uint64_t limit,
-                  uint64_t *length, struct mm_error *error) {
-  const struct mm__record *record = mm__record_of(slot, serial);
-  if (!record) return gone(slot, error);
-  const struct mm__slot_map *map = &mm__states[slot].map;
+static int string(const struct mm__hold *hold, uint64_t address, uint64_t limit, uint64_t *length,
+                  struct mm_error *error) {
+  const struct mm__slot_map *map = &mm__states[hold->slot].map;
   for (uint64_t i = 0; i < limit;) {
     uint32_t r = mm__slot_map_find(map, address + i);
     if (r == map->count || map->ranges[r].low > address + i ||
@@ -243,13 +275,13 @@ static int string(uint32_t slot, uint64_t serial, uint64_t address, uint64_t lim
 static int reset(uint32_t slot, uint64_t serial, struct mm_error *error) {
   struct mm__thread_record *thread = mm__thread_here(error);
   if (!thread) return MM_ERROR_UNSUPPORTED;
-  return mm__record_of(slot, serial) ? mm__image_reset(slot, thread, error) : gone(slot, error);
+  return mm__record_of(slot, serial) ? mm__image_reset(slot, thread, error) : gone(error);
 }
 
 static int unmap(uint32_t slot, uint64_t serial, struct mm_error *error) {
   struct mm__thread_record *thread = mm__thread_here(error);
   if (!thread) return MM_ERROR_UNSUPPORTED;
-  return mm__record_of(slot, serial) ? mm__image_unmap(slot, thread, error) : gone(slot, error);
+  return mm__record_of(slot, serial) ? mm__image_unmap(slot, thread, error) : gone(error);
 }
 
 static int list(uint32_t slot, struct mm_image_info *info, struct mm_error *error) {
@@ -278,14 +310,16 @@ __attribute__((section(".core_table"), used)) const struct mm__core_table mm__co
     .version = MM__CORE_VERSION,
     .size_bytes = sizeof(struct mm__core_table),
     .init = init,
-    .finalize = mm__core_finalize,
+    .finalize = finalize,
     .thread_ended = mm__thread_ended,
     .map = mm__image_map,
     .head = head,
     .bind = bind,
+    .enter = enter,
+    .leave = leave,
     .stage = stage,
-    .outcome = outcome_of,
     .string = string,
+    .outcome = outcome_of,
     .reset = reset,
     .unmap = unmap,
     .list = list,

@@ -1,6 +1,7 @@
 /* core/interface.h - the Matchmaker's one call table, and what its callers see of its state.
  * Owns:    nothing; the table lies read-only in the Matchmaker, at its ELF entry.
- * Threads: every call takes the Matchmaker's lock where it must; calls through stubs take only their image's.
+ * Threads: every call takes the Matchmaker's lock where it must; calls through stubs take only
+ *          their image's.
  * Signals: the table's functions are called from ordinary code, never from handlers.
  * Errors:  0 or a negative mm_status, with a struct mm_error that may be NULL. */
 #ifndef MM_CORE_INTERFACE_H
@@ -13,19 +14,32 @@
 #define MM__CORE_VERSION 1
 #define MM__CORE_MAGIC   0x72656b616d68634dull /* "Mchmaker" */
 
+/* What a host lends of each of its threads, in static thread-local storage that starts as zero:
+ * what must live exactly as long as the thread, whether the Matchmaker is mapped or not. */
+struct mm__anchor {
+  void *record;                    /* the thread's record in the Matchmaker */
+  uint64_t stack_low, stack_bytes; /* the alternate signal stack made for it; 0: it had one */
+  uint64_t host_stack[3];          /* the one that was there before: a stack_t */
+  uint8_t selector;                /* Syscall User Dispatch: 0 allow, 1 block */
+  uint8_t reserved[7];
+};
+
 /* What the host process lends the Matchmaker. Copied by init. */
 struct mm__host {
   uint64_t size_bytes;
-  /* Offset from FS of an 8-byte, zero-initialised thread-local (initial-exec) word that the Matchmaker uses to know its
-   * threads; the library that owns it is never unloaded (-z nodelete). */
-  int64_t thread_word_offset;
-  /* Called on a thread's first crossing, with its FS: arrange for `thread_ended(record)` at its exit. May be NULL. */
-  void (*thread_started)(void *record);
+  /* Offset from FS of a struct mm__anchor (initial-exec); its library is never unloaded (-z
+   * nodelete). */
+  int64_t anchor_offset;
+  /* Called on a thread's first crossing: arrange for `thread_ended(anchor)` at its exit. May be
+   * NULL. */
+  void (*thread_started)(struct mm__anchor *anchor);
   uint32_t trace;   /* bits of enum mm__trace, from MM_TRACE */
   uint32_t signals; /* enum mm_signals */
   uint32_t image_limit, export_limit;
   uint64_t image_bytes_limit;
   uint32_t has_fsgsbase; /* AT_HWCAP2 bit 1: FS may be switched without a system call */
+  uint32_t without;      /* bits of enum mm_without */
+  uint32_t configured;   /* 0: a later user without wishes of its own; what was configured stays */
   uint32_t reserved;
 };
 
@@ -43,14 +57,22 @@ struct mm__outcome {
   uint32_t overflow;  /* 1: the image's stack overflowed */
 };
 
-/* One per thread that ever crossed; fork wipes them (MADV_WIPEONFORK). The first fields are read by clients. */
+/* One per thread that ever crossed; fork wipes them (MADV_WIPEONFORK). Clients read the first
+ * fields. */
 struct mm__thread {
-  uint8_t selector; /* Syscall User Dispatch: 0 allow, 1 block */
   uint8_t armed;
+  uint8_t reserved;
   uint16_t depth; /* gates this thread is inside of */
   uint32_t id;
   struct mm__outcome outcome;
   /* the rest is core/state.h's */
+};
+
+/* An image taken for this thread: nobody else calls, resets or unmaps it until `leave`. */
+struct mm__hold {
+  struct mm__thread *thread; /* its outcome.status tells how a call through a stub ended */
+  uint32_t slot;
+  uint32_t generation;
 };
 
 struct mm__serve;
@@ -60,38 +82,49 @@ struct mm__core_table {
   uint32_t version;
   uint32_t size_bytes;
 
-  /* One more user: the first sets handlers up; later ones only count (and change the configuration). */
+  /* One more user: the first sets handlers up; later ones only count (and change the
+   * configuration). */
   int (*init)(const struct mm__host *host, struct mm_error *error);
-  /* One user less; after the last: images unmapped, handlers put back, all memory of slot 0 released but the Matchmaker's
-   * own ELF segments, which the caller unmaps when *last is 1. MM_ERROR_BUSY while a call runs. */
+  /* One user less; after the last: images unmapped, handlers put back, all memory of slot 0
+   * released but the Matchmaker's own ELF segments, which the caller unmaps when *last is 1.
+   * MM_ERROR_BUSY while a call runs; MM_ERROR_NOT_CONNECTED, with *last, when there was no user. */
   int (*finalize)(int *last, struct mm_error *error);
-  void (*thread_ended)(void *record);
+  /* A thread that started is about to exit, on its own stack. */
+  void (*thread_ended)(struct mm__anchor *anchor);
 
-  /* Maps the image at `path`; its slot is its name from then on, together with its generation of mapping `serial`. */
+  /* Maps the image at `path`; its slot is its name from then on, together with its generation of
+   * mapping `serial`. */
   int (*map)(const char *path, const struct mm_map_options *options, uint32_t *slot,
              uint64_t *serial, struct mm_error *error);
   /* The checked, read-only head of a mapped image (valid until it is unmapped). */
   int (*head)(uint32_t slot, uint64_t serial, const struct mm__head **head, struct mm_error *error);
-  /* Validates a thunk: the function type `type` of `expected` must equal the registered one of export `index`.
+  /* Validates a thunk: the function type `type` of `expected` must equal the registered one of
+   * export `index`.
    * Gives the stub's address. */
   int (*bind)(uint32_t slot, uint64_t serial, uint32_t index, const struct mm__registry *expected,
               uint32_t type, void **stub, struct mm_error *error);
-  /* Copies bytes into the image's mailbox for the next call and says where they are. The mailbox is emptied by
-   * the end of the call, or by stage(slot, serial, NULL, 0, NULL, error). MM_ERROR_LIMIT when it is full. */
-  int (*stage)(uint32_t slot, uint64_t serial, const void *bytes, uint64_t size, uint64_t *address,
+  /* Takes the image for this thread, waiting for its turn; holds nest. MM_ERROR_UNMAPPED, _DEAD. */
+  int (*enter)(uint32_t slot, uint64_t serial, struct mm__hold *hold, struct mm_error *error);
+  void (*leave)(const struct mm__hold *hold);
+  /* Within a hold: copies bytes into the image's mailbox and says where they are. The end of the
+   * outermost call, or of the hold, empties it. MM_ERROR_LIMIT when it is full. */
+  int (*stage)(const struct mm__hold *hold, const void *bytes, uint64_t size, uint64_t *address,
                struct mm_error *error);
-  /* How the last call through a stub in this thread ended; clears it. Fills `error`: all facts but symbol and module;
-   * the message is only what happened ("SIGSEGV writing 0x0", "exit(3)"), for the client to complete. */
-  int (*outcome)(struct mm_error *error);
-  /* Reads a string of the image: its length, if a NUL comes within `limit` bytes of readable image memory. */
-  int (*string)(uint32_t slot, uint64_t serial, uint64_t address, uint64_t limit, uint64_t *length,
+  /* Within a hold: the length of a string of the image, if a NUL comes within `limit` readable
+   * bytes of it. */
+  int (*string)(const struct mm__hold *hold, uint64_t address, uint64_t limit, uint64_t *length,
                 struct mm_error *error);
+  /* How the last call through a stub in this thread ended; clears it. Fills `error`: all facts but
+   * symbol and module; the message is only what happened ("SIGSEGV writing 0x0", "exit(3)"), for
+   * the client to complete. */
+  int (*outcome)(struct mm_error *error);
   int (*reset)(uint32_t slot, uint64_t serial, struct mm_error *error);
   int (*unmap)(uint32_t slot, uint64_t serial, struct mm_error *error);
   /* The facts of the mapped image in `slot`. */
   int (*list)(uint32_t slot, struct mm_image_info *info, struct mm_error *error);
 
-  /* For the launcher alone: takes over the calling thread as a server in `slot`. Does not return. */
+  /* For the launcher alone: takes over the calling thread as a server in `slot`. Does not return.
+   * */
   int (*serve)(const struct mm__serve *serve, struct mm_error *error);
 };
 
@@ -121,14 +154,15 @@ struct mm__serve {
       *ranges; /* what the launcher mapped in the slot: program, interpreter, stack, mailbox */
   uint64_t entry, stack_pointer; /* where to jump, with which stack */
   uint64_t heap_low;             /* end of the program */
-  /* Called on the launcher's FS, on a stack of its own, with system calls allowed. Returns 0 or an errno for the server;
-   * does not return when the image was written. */
+  /* Called on the launcher's FS, on a stack of its own, with system calls allowed. Returns 0 or an
+   * errno for the server; does not return when the image was written. */
   int (*snapshot)(const struct mm__snapshot *snapshot);
   /* The server ended before its snapshot: exit (signal 0) or a fault. Does not return. */
   void (*ended)(int exit_status, int signal, uint64_t instruction, uint64_t address);
 };
 
-/* The call by which the server library reaches the launcher: a number no kernel has. It answers ENOSYS without us. */
+/* The call by which the server library reaches the launcher: a number no kernel has. It answers
+ * ENOSYS without us. */
 #define MM__CALL_SNAPSHOT 0x4d4d0001 /* (const struct mm__snapshot_request *) */
 #define MM__CALL_PRESENT  0x4d4d0002 /* () -> 0 under the launcher */
 

@@ -1,4 +1,5 @@
-/* core/lock.c - a futex lock (Drepper, "Futexes Are Tricky", mutex 2), and the tables' own page permissions. */
+/* core/lock.c - a futex lock (Drepper, "Futexes Are Tricky", mutex 2), and the tables' own page
+ * permissions. */
 #include "base/format.h"
 #include "core/state.h"
 

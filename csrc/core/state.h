@@ -1,6 +1,9 @@
-/* core/state.h - everything the Matchmaker remembers: its tables (read-only at rest) and its running state.
- * Owns:    the records of mapped images, the per-image and per-thread state, the previous signal handlers.
- * Threads: tables change under mm__lock; a slot's state under the slot's own lock; a thread's record is its own.
+/* core/state.h - everything the Matchmaker remembers: its tables (read-only at rest) and its
+ * running state.
+ * Owns:    the records of mapped images, the per-image and per-thread state, the previous signal
+ *          handlers.
+ * Threads: tables change under mm__lock; a slot's state under the slot's own lock; a thread's
+ *          record is its own.
  * Signals: handlers read tables and change only the state of the thread they interrupted.
  * Errors:  none. */
 #ifndef MM_CORE_STATE_H
@@ -13,6 +16,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <ucontext.h>
 
 #define MM__SIGNAL_COUNT          65
 #define MM__THREAD_LIMIT          2048
@@ -59,8 +63,6 @@ struct mm__state {
   uint32_t lock;            /* futex: 0 free, 1 taken, 2 taken and waited for */
   uint32_t depth;           /* calls inside one another */
   uint32_t holds;           /* how often the owner has entered: calls, staging, reset */
-  uint32_t
-      staged; /* one of the holds is for arguments in the mailbox; the next call takes it over */
   uint32_t guard_open, dead;
   uint32_t generation, map_changed;
   uint64_t stack;        /* the next call of this thread starts below it */
@@ -77,22 +79,24 @@ _Static_assert(__builtin_offsetof(struct mm__state, frame) == 0, "the assembly r
 /* The rest of a thread's record: interface.h shows only the beginning to clients. */
 struct mm__thread_record {
   struct mm__thread seen;
-  struct mm__frame *frame; /* the newest call's, of any image */
+  struct mm__frame *frame;   /* the newest call's, of any image */
+  struct mm__anchor *anchor; /* whose thread this is */
   uint64_t fs;
-  uint64_t stack_low; /* its alternate signal stack, 0: the host's own is used */
-  stack_t host_stack; /* the one it had before */
-  uint64_t deferred;  /* asynchronous signals that wait for the end of the call */
-  uint32_t used, deferred_count;
+  ucontext_t *trap;  /* what the handler of a trapped system call interrupted, while it runs */
+  uint64_t deferred; /* asynchronous signals that wait for the end of the call */
   uint64_t crossings;
-  uint32_t in_hook,
-      padding; /* a fault of an on-map hook does not reset: the hooks would run again */
+  uint32_t deferred_count;
+  uint32_t in_hook; /* a fault of an on-map hook does not reset: the hooks would run again */
   siginfo_t deferred_info[MM__DEFERRED_LIMIT];
+  uint32_t used; /* claimed */
+  uint32_t reserved;
 };
 
 struct mm__tables {
   struct mm__host host;
   uint64_t next_serial;
   uint32_t mapped_count, reserved;
+  uint32_t cpu[MM__CPU_WORDS]; /* features of this machine: CPUID is slow in virtual machines */
   struct mm__action previous[MM__SIGNAL_COUNT]; /* handlers that were there before ours */
   uint64_t ours;                                /* bit per signal whose handler is ours */
   struct mm__record records[MM__SLOT_COUNT];
@@ -104,8 +108,8 @@ extern struct mm__tables mm__tables;
 extern struct mm__state mm__states[MM__SLOT_COUNT];
 extern struct mm__thread_record mm__threads[MM__THREAD_LIMIT];
 extern uint32_t mm__has_fsgsbase;
-extern uint32_t
-    mm__inclusive; /* Syscall User Dispatch knows its inclusive mode: no selector needed */
+/* Syscall User Dispatch knows its inclusive mode: no selector is needed. */
+extern uint32_t mm__inclusive;
 extern uint32_t mm__users;
 extern uint8_t mm__text_start[], mm__text_end[], mm__tables_start[], mm__tables_end[];
 extern uint8_t mm__threads_start[], mm__threads_end[], mm__image_end[];
@@ -122,13 +126,21 @@ void mm__tables_close(void);
 /* --- thread.c --- */
 uint64_t mm__fs_read(void);
 void mm__fs_write(uint64_t fs);
-/* The calling thread's record, armed; NULL with an error when the kernel refuses. `fs` is the host's. */
+/* The calling thread's record, armed; NULL with an error when the kernel refuses. `fs` is the
+ * host's. */
 struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error);
 struct mm__thread_record *mm__thread_here(struct mm_error *error);
-void mm__thread_ended(void *record);
+void mm__thread_ended(struct mm__anchor *anchor);
 void mm__thread_disarm(struct mm__thread_record *thread);
-static inline struct mm__thread_record **mm__thread_word(uint64_t fs) {
-  return (struct mm__thread_record **)(fs + (uint64_t)mm__tables.host.thread_word_offset);
+static inline struct mm__anchor *mm__thread_anchor(uint64_t fs) {
+  return (struct mm__anchor *)(fs + (uint64_t)mm__tables.host.anchor_offset);
+}
+/* The armed record of the thread with this FS, or NULL. An anchor outlives the Matchmaker: what it
+ * points to may be nobody's by now, or somebody else's. */
+static inline struct mm__thread_record *mm__thread_known(uint64_t fs) {
+  struct mm__anchor *anchor = mm__thread_anchor(fs);
+  struct mm__thread_record *thread = anchor->record;
+  return thread && thread->anchor == anchor && thread->seen.armed ? thread : 0;
 }
 
 /* --- a stub's address and back --- */

@@ -1,9 +1,12 @@
-/* core/fault/fault.h - signals: faults of image code, strays of the client, and what is none of ours.
- * Owns:    the handlers of SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP and SIGSYS while the Matchmaker is mapped, and, around
- *          the host's own asynchronous handlers, wrappers that put them off until a call has ended.
+/* core/fault/fault.h - signals: faults of image code, strays of the client, and what is none of
+ * ours.
+ * Owns:    the handlers of SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP and SIGSYS while the Matchmaker
+ *          is mapped, and, around the host's own asynchronous handlers, wrappers that put them off
+ *          until a call has ended.
  * Threads: handlers touch only the interrupted thread's record and the image it is in.
  * Signals: this is the code that runs in them: no libc, no allocation.
- * Errors:  an image's fault ends its call; everything else goes where it would have gone without us. */
+ * Errors:  an image's fault ends its call; everything else goes where it would have gone without
+ *          us. */
 #ifndef MM_CORE_FAULT_FAULT_H
 #define MM_CORE_FAULT_FAULT_H
 
@@ -11,16 +14,19 @@
 
 #include <ucontext.h>
 
-/* Installs our handlers, and puts the previous ones back where ours still are. Under mm__core_lock, tables open. */
+/* Installs our handlers, and puts the previous ones back where ours still are. Under mm__core_lock,
+ * tables open. */
 int mm__signals_install(struct mm_error *error);
 void mm__signals_restore(void);
-/* Looks for handlers that the host installed since the last look, and wraps or replaces them. Takes mm__core_lock. */
+/* Looks for handlers that the host installed since the last look, and wraps or replaces them. Takes
+ * mm__core_lock. */
 void mm__signals_look(void);
 /* Raises what was put off during a call. */
 void mm__deferred_raise(struct mm__thread_record *thread);
 void mm__deferred_handler(int signal, siginfo_t *info, void *context);
 
-/* Ends the current call of image `slot` from within a handler: fills the outcome, redirects `context` to the gate. */
+/* Ends the current call of image `slot` from within a handler: fills the outcome, redirects
+ * `context` to the gate. */
 void mm__fault_end(uint32_t slot, ucontext_t *context, const struct mm__outcome *outcome);
 void mm__fault_handler(int signal, siginfo_t *info, void *context);
 

@@ -1,5 +1,7 @@
-/* core/fault/forward.c - a signal that is none of ours reaches the handler that was there before, or the default.
- * Source: sigaction(2), signal(7): what SA_ONSTACK, SA_NODEFER, SA_RESETHAND and sa_mask mean to a handler. */
+/* core/fault/forward.c - a signal that is none of ours reaches the handler that was there before,
+ * or the default.
+ * Source: sigaction(2), signal(7): what SA_ONSTACK, SA_NODEFER, SA_RESETHAND and sa_mask mean to a
+ *         handler. */
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"
 
@@ -15,7 +17,8 @@ static void set_default(int signal) {
   mm__call(SYS_rt_sigaction, signal, &action, 0, 8);
 }
 
-/* The default action happens by itself: a fault's instruction faults again, a sent signal is sent again. */
+/* The default action happens by itself: a fault's instruction faults again, a sent signal is sent
+ * again. */
 static void take_default(int signal, const siginfo_t *info) {
   set_default(signal);
   if (info->si_code <= 0) mm__call(SYS_tgkill, mm__call(SYS_getpid), mm__call(SYS_gettid), signal);

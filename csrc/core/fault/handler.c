@@ -38,10 +38,15 @@ void mm__fault_end(uint32_t slot, ucontext_t *context, const struct mm__outcome 
   kept->slot = slot;
   kept->export_index = frame->export_index;
   kept->generation = state->generation;
-  /* The gate's landing runs with everything asynchronous blocked; it puts the caller's mask back at the end. */
-  uint64_t *mask = (uint64_t *)&context->uc_sigmask;
-  for (struct mm__frame *f = frame; f && !f->masked; f = f->outer) f->host_mask = *mask;
-  *mask = ~0ul;
+  /* The gate's landing runs with everything asynchronous blocked; it puts the caller's mask back at
+   * the end. A fault inside a trap interrupted our own handler: the mask that counts is that of
+   * what the trap interrupted. */
+  struct mm__thread_record *thread = (struct mm__thread_record *)frame->thread;
+  const ucontext_t *interrupted = thread->trap ? thread->trap : context;
+  uint64_t mask = *(const uint64_t *)&interrupted->uc_sigmask;
+  for (struct mm__frame *f = frame; f && !f->masked; f = f->outer) f->host_mask = mask;
+  *(uint64_t *)&context->uc_sigmask = ~0ul;
+  thread->trap = 0;
   greg_t *registers = context->uc_mcontext.gregs;
   registers[REG_RIP] = (greg_t)mm__gate_fault;
   registers[REG_RSP] = registers[REG_RBX] = (greg_t)frame;
@@ -63,7 +68,9 @@ static void end_with_signal(uint32_t slot, int signal, const siginfo_t *info, uc
   struct mm__outcome outcome = {.status = MM_ERROR_FAULT, .signal = signal, .code = info->si_code};
   outcome.access = (int32_t)access_of(signal, context);
   outcome.address = info->si_code > 0 ? (uint64_t)info->si_addr : 0;
-  outcome.instruction = culprit(state, context, (uint32_t)outcome.access);
+  const ucontext_t *trap = ((struct mm__thread_record *)state->frame->thread)->trap;
+  outcome.instruction = trap ? (uint64_t)trap->uc_mcontext.gregs[REG_RIP]
+                             : culprit(state, context, (uint32_t)outcome.access);
   const struct mm__facts *facts = mm__tables.records[slot].head.facts;
   outcome.overflow =
       outcome.address < facts->stack_low && outcome.address >= facts->stack_low - MM__STACK_BYTES;
@@ -72,12 +79,13 @@ static void end_with_signal(uint32_t slot, int signal, const siginfo_t *info, uc
 
 static void end_server(int signal, const siginfo_t *info, const ucontext_t *context) {
   mm__fs_write(mm__tables.host_fs);
-  for (uint32_t i = 0; i < MM__THREAD_LIMIT; i++) mm__threads[i].seen.selector = 0;
+  mm__thread_anchor(mm__tables.host_fs)->selector = 0;
   mm__tables.serve.ended(0, signal, (uint64_t)context->uc_mcontext.gregs[REG_RIP],
                          info->si_code > 0 ? (uint64_t)info->si_addr : 0);
 }
 
-/* An execute fault exactly on the entry of an export becomes a call through the gate; anything else is a stray. */
+/* An execute fault exactly on the entry of an export becomes a call through the gate; anything else
+ * is a stray. */
 static bool redirect(uint64_t address, ucontext_t *context) {
   uint32_t slot = MM__SLOT_OF(address);
   const struct mm__record *record = &mm__tables.records[slot];
@@ -109,7 +117,10 @@ void mm__fault_handler(int signal, siginfo_t *info, void *context_) {
   bool inside = serving || (MM__IN_ARENA(fs) && MM__SLOT_OF(fs) != 0);
   if (signal == SIGSYS && info->si_code == SYS_USER_DISPATCH && inside) {
     uint32_t slot = serving ? mm__tables.serve.slot : MM__SLOT_OF(fs);
+    struct mm__thread_record *thread = (struct mm__thread_record *)mm__states[slot].owner;
+    thread->trap = context;
     mm__mediate(slot, context);
+    thread->trap = 0;
     return;
   }
   if (serving)

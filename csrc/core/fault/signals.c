@@ -1,10 +1,12 @@
-/* core/fault/signals.c - installs our handlers, keeps the host's, and puts asynchronous ones off during calls.
+/* core/fault/signals.c - installs our handlers, keeps the host's, and puts asynchronous ones off
+ * during calls.
  *
- * A host handler must not run on an image's FS: it would find the image's thread-local storage. Blocking all signals around
- * each call costs two system calls. Instead every asynchronous handler that we find is wrapped: outside of a call the wrapper
- * goes straight on to it; inside, it blocks the signal, remembers it, and the gate raises it again when the call has ended.
- * A handler installed after the last look (at init, map, reset and every 1,024th call) is found at the next one; a host
- * for which that is not enough chooses MM_SIGNALS_MASK. */
+ * A host handler must not run on an image's FS: it would find the image's thread-local storage.
+ * Blocking all signals around each call costs two system calls. Instead every asynchronous handler
+ * that we find is wrapped: outside of a call the wrapper goes straight on to it; inside, it blocks
+ * the signal, remembers it, and the gate raises it again when the call has ended.
+ * A handler installed after the last look (at init, map, reset and every 1,024th call) is found at
+ * the next one; a host for which that is not enough chooses MM_SIGNALS_MASK. */
 #include "base/error.h"
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"
@@ -31,11 +33,12 @@ static long install_synchronous(int signal) {
   struct mm__action now;
   long result = get(signal, &now);
   if (mm__failed(result) || now.handler == (uint64_t)mm__fault_handler) return result;
-  /* A system call can only be trapped where SIGSYS is ours, whatever the handler does with it later. */
+  /* A system call can only be trapped where SIGSYS is ours, whatever the handler does with it
+   * later. */
   struct mm__action action = {.handler = (uint64_t)mm__fault_handler,
-                              .flags = SA_SIGINFO | SA_ONSTACK | SA_RESTORER_FLAG,
+                              .flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTORER_FLAG,
                               .restorer = (uint64_t)mm__signal_restorer,
-                              .mask = ~0ul};
+                              .mask = ~SYNCHRONOUS};
   result = set(signal, &action);
   if (mm__failed(result)) return result;
   mm__tables.previous[signal] = now;

@@ -24,7 +24,8 @@
 #define MM__FRAME_CALLER_STACK 96
 #define MM__FRAME_BYTES        192
 
-/* A slot's state: its newest frame comes first, and its size is a power of two, for the assembly. */
+/* A slot's state: its newest frame comes first, and its size is a power of two, for the assembly.
+ * */
 #define MM__STATE_SHIFT 8
 
 #ifndef __ASSEMBLER__

@@ -1,4 +1,5 @@
-/* core/gate/gate.c - prepares and finishes crossings. docs/gate.md argues the order of the steps. */
+/* core/gate/gate.c - prepares and finishes crossings. docs/gate.md argues the order of the steps.
+ * */
 #include "core/gate/gate.h"
 
 #include "core/fault/fault.h"
@@ -49,12 +50,13 @@ static uint64_t refuse(struct mm__thread_record *thread, uint32_t slot, uint32_t
   return 0;
 }
 
-/* The thread that calls: from its own word, or, when the caller is itself an image, from who is inside that image. */
+/* The thread that calls: from its own word, or, when the caller is itself an image, from who is
+ * inside that image. */
 static struct mm__thread_record *caller(uint64_t fs) {
   if (MM__IN_ARENA(fs)) return (struct mm__thread_record *)mm__states[MM__SLOT_OF(fs)].owner;
   if (!fs) return 0;
-  struct mm__thread_record *thread = *mm__thread_word(fs);
-  return thread && thread->seen.armed ? thread : mm__thread_arm(fs, 0);
+  struct mm__thread_record *thread = mm__thread_known(fs);
+  return thread ? thread : mm__thread_arm(fs, 0);
 }
 
 /* Copies the stack arguments under the image's stack mark and says where the image starts. */
@@ -96,10 +98,7 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
   const struct mm__record *record = &mm__tables.records[slot];
   struct mm__state *state = &mm__states[slot];
   if (++thread->crossings % LOOK_EVERY == 0 && !MM__IN_ARENA(fs)) mm__signals_look();
-  if (state->staged && state->owner == &thread->seen)
-    state->staged = 0;
-  else
-    mm__image_enter(state, thread, 1);
+  mm__image_enter(state, thread, 1);
   if (!record->serial || index >= record->stub_count || state->dead) {
     int32_t status = !record->serial ? MM_ERROR_UNMAPPED : MM_ERROR_DEAD;
     if (index >= record->stub_count) status = MM_ERROR_NO_EXPORT;
@@ -130,7 +129,7 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
   mm__fs_write(record->tls_base);
   frame->image_stack = lay_stack(frame, state->stack, entry->stack_bytes);
   state->stack = frame->image_stack;
-  thread->seen.selector = 1;
+  thread->anchor->selector = 1;
   state->calls++;
   if (mm__tables.host.trace & MM__TRACE_GATE) mm__trace_enter(frame);
   return 1;
@@ -140,7 +139,7 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
 static void unwind(struct mm__frame *frame, struct mm__state *state,
                    struct mm__thread_record *thread) {
   bool from_image = MM__IN_ARENA(frame->host_fs);
-  thread->seen.selector = from_image;
+  thread->anchor->selector = from_image;
   mm__fs_write(frame->host_fs);
   if (from_image) mm__states[MM__SLOT_OF(frame->host_fs)].stack = frame->caller_mark;
   state->stack = frame->outer_stack;

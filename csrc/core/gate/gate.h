@@ -1,14 +1,16 @@
 /* core/gate/gate.h - the C half of the gate: who may cross, and what is switched.
  * Owns:    the chain of frames, per thread and per image.
  * Threads: an image runs one call at a time; a thread that already is inside may call again.
- * Signals: prepare and finish run in ordinary context; the fault handler only redirects into mm__gate_fault.
+ * Signals: prepare and finish run in ordinary context; the fault handler only redirects into
+ *          mm__gate_fault.
  * Errors:  a call that may not happen returns zero and leaves an outcome in the thread's record. */
 #ifndef MM_CORE_GATE_GATE_H
 #define MM_CORE_GATE_GATE_H
 
 #include "core/state.h"
 
-/* Called by the assembly. prepare: 1 to go on, 0 refused. finish_fault: the next frame to end, or NULL. */
+/* Called by the assembly. prepare: 1 to go on, 0 refused. finish_fault: the next frame to end, or
+ * NULL. */
 uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub);
 void mm__gate_finish(struct mm__frame *frame);
 struct mm__frame *mm__gate_finish_fault(struct mm__frame *frame);
@@ -19,7 +21,8 @@ _Noreturn void mm__signal_return(uint64_t stack);
 void mm__signal_restorer(void);
 extern const uint8_t mm__stub_page[MM__PAGE];
 
-/* Takes an image for this thread, and lets go of it; counted. Enter fails, with MM_ERROR_BUSY, only when `wait` is 0. */
+/* Takes an image for this thread, and lets go of it; counted. Enter fails, with MM_ERROR_BUSY, only
+ * when `wait` is 0. */
 int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, int wait);
 void mm__image_leave(struct mm__state *state);
 

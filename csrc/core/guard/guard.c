@@ -1,4 +1,5 @@
-/* core/guard/guard.c - `open` toggles nothing; `pages` opens what the slot map holds, piece by piece. */
+/* core/guard/guard.c - `open` toggles nothing; `pages` opens what the slot map holds, piece by
+ * piece. */
 #include "core/guard/guard.h"
 
 #include <sys/mman.h>

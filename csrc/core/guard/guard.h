@@ -2,7 +2,8 @@
  * Owns:    the protections of the slot's pages, as far as they differ from the slot map's.
  * Threads: under the image's lock.
  * Signals: called from the gate only.
- * Errors:  a kernel that refuses to close a page stops the program: nothing could be promised any more. */
+ * Errors:  a kernel that refuses to close a page stops the program: nothing could be promised any
+ *          more. */
 #ifndef MM_CORE_GUARD_GUARD_H
 #define MM_CORE_GUARD_GUARD_H
 

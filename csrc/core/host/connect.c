@@ -1,5 +1,4 @@
 /* core/host/connect.c - a loader for one ELF file, the embedded one. */
-#define _GNU_SOURCE
 #include "core/host/connect.h"
 
 #include "base/error.h"
@@ -40,8 +39,8 @@ static int protection_of(const Elf64_Phdr *load) {
          (load->p_flags & PF_X ? PROT_EXEC : 0);
 }
 
-/* Who finds a half-built Matchmaker sees a table without its magic and waits; so the first segment, which has it, comes
- * last. */
+/* Who finds a half-built Matchmaker sees a table without its magic and waits; so the first segment,
+ * which has it, comes last. */
 static int fill(const Elf64_Ehdr *elf) {
   for (int i = elf->e_phnum - 1; i >= 0; i--) {
     const Elf64_Phdr *load = &loads(elf)[i];
@@ -59,6 +58,14 @@ static int fill(const Elf64_Ehdr *elf) {
 static int peek(struct mm__core_table *table, unsigned long address) {
   struct iovec here = {table, sizeof *table}, there = {(void *)address, sizeof *table};
   return process_vm_readv(getpid(), &here, 1, &there, 1, 0) == (ssize_t)sizeof *table ? 0 : -1;
+}
+
+const struct mm__core_table *mm__connected(void) {
+  unsigned long address = ((const Elf64_Ehdr *)mm__core_elf)->e_entry;
+  struct mm__core_table table;
+  bool there = peek(&table, address) == 0 && table.magic == MM__CORE_MAGIC &&
+               table.version == MM__CORE_VERSION && table.size_bytes == sizeof table;
+  return there ? (const struct mm__core_table *)address : NULL;
 }
 
 static const struct mm__core_table *find(unsigned long address, struct mm_error *error) {
@@ -104,6 +111,11 @@ const struct mm__core_table *mm__connect(struct mm_error *error) {
     return NULL;
   }
   return (const struct mm__core_table *)elf->e_entry;
+}
+
+void mm__disconnect_unused(const struct mm__core_table *core) {
+  int last;
+  if (core->finalize(&last, NULL) == MM_ERROR_NOT_CONNECTED && last) mm__disconnect();
 }
 
 void mm__disconnect(void) { munmap((void *)MM__ARENA_LOW, MM__SLOT_BYTES); }

@@ -1,4 +1,5 @@
-/* core/mediation/file.c - descriptors. An image owns none; with the grant it may write to standard output and error. */
+/* core/mediation/file.c - descriptors. An image owns none; with the grant it may write to standard
+ * output and error. */
 #include "core/mediation/mediation.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* core/mediation/mediate.c - looks a trapped call up, checks its pointers, does what its row says, traces it. */
+/* core/mediation/mediate.c - looks a trapped call up, checks its pointers, does what its row says,
+ * traces it. */
 #include "core/mediation/mediation.h"
 
 #include "base/error.h"

@@ -2,7 +2,8 @@
  * Owns:    the table of calls; the memory calls change the slot map.
  * Threads: the calling thread is the image's only one.
  * Signals: runs in the SIGSYS handler; no libc, no allocation.
- * Errors:  the kernel's numbers, as a program would see them; some calls end the image's call instead. */
+ * Errors:  the kernel's numbers, as a program would see them; some calls end the image's call
+ *          instead. */
 #ifndef MM_CORE_MEDIATION_MEDIATION_H
 #define MM_CORE_MEDIATION_MEDIATION_H
 

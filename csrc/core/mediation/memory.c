@@ -1,8 +1,9 @@
 /* core/mediation/memory.c - brk, mmap, munmap, mremap, mprotect, madvise, confined to the slot.
  *
- * The slot map is the truth. In the kernel the whole slot is reserved, inaccessible; mapping replaces a piece of the
- * reservation and unmapping puts it back. In a client the segments of the snapshot are never replaced, because a reset needs
- * their private file mappings: where the image unmaps one it is only withdrawn, where it wants zeros they are written. */
+ * The slot map is the truth. In the kernel the whole slot is reserved, inaccessible; mapping
+ * replaces a piece of the reservation and unmapping puts it back. In a client the segments of the
+ * snapshot are never replaced, because a reset needs their private file mappings: where the image
+ * unmaps one it is only withdrawn, where it wants zeros they are written. */
 #include "core/mediation/mediation.h"
 
 #include "core/slot/image.h"
@@ -111,7 +112,8 @@ static long keep_range(struct mm__trap *trap, uint64_t low, uint64_t bytes, uint
   return (long)low;
 }
 
-/* Anonymous memory over a piece of the snapshot: the same pages, zeroed, with the new protection. */
+/* Anonymous memory over a piece of the snapshot: the same pages, zeroed, with the new protection.
+ * */
 static long renew_piece(struct mm__trap *trap, const struct mm__range *piece, uint32_t protection) {
   if (!of_snapshot(trap, piece)) return remove_piece(trap, piece, 0);
   struct mm__range renewed = *piece;

@@ -10,7 +10,7 @@
 
 /* Calls into the launcher's own C library: on its FS, with its system calls let through. */
 static void enter_launcher(const struct mm__trap *trap) {
-  trap->thread->seen.selector = 0;
+  trap->thread->anchor->selector = 0;
   mm__fs_write(mm__tables.host_fs);
 }
 
@@ -24,9 +24,9 @@ long mm__process_exit(struct mm__trap *trap) {
   return 0;
 }
 
-/* An image has one thread. What wants another is told to try again later, and remembered. A server may fork: the child has no
- * Syscall User Dispatch (it is not inherited) and does what it likes; CLONE_VM would put it on our stack, so a vfork is a
- * fork here. */
+/* An image has one thread. What wants another is told to try again later, and remembered. A server
+ * may fork: the child has no Syscall User Dispatch (it is not inherited) and does what it likes;
+ * CLONE_VM would put it on our stack, so a vfork is a fork here. */
 long mm__process_clone(struct mm__trap *trap) {
   unsigned long flags = (unsigned long)trap->arguments[0];
   uint64_t stack = (uint64_t)trap->arguments[1];
@@ -49,7 +49,8 @@ long mm__process_tid_address(struct mm__trap *trap) {
   return mm__call(SYS_gettid);
 }
 
-/* The value is the interrupted code's own: a trap does not change FS, so setting it here is setting it there. */
+/* The value is the interrupted code's own: a trap does not change FS, so setting it here is setting
+ * it there. */
 long mm__process_arch(struct mm__trap *trap) {
   uint64_t address = (uint64_t)trap->arguments[1];
   if (trap->arguments[0] == ARCH_GET_FS) {
@@ -88,7 +89,8 @@ long mm__process_prlimit(struct mm__trap *trap) {
   return trap->arguments[0] == 0 && trap->arguments[2] == 0 ? mm__pass(trap) : -EPERM;
 }
 
-/* Nobody else runs in an image: waking finds no one, and waiting without a time limit would be for ever. */
+/* Nobody else runs in an image: waking finds no one, and waiting without a time limit would be for
+ * ever. */
 long mm__process_futex(struct mm__trap *trap) {
   long command = trap->arguments[1] & FUTEX_CMD_MASK;
   uint64_t word = (uint64_t)trap->arguments[0];

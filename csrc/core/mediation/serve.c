@@ -1,4 +1,5 @@
-/* core/mediation/serve.c - a server under the launcher: how it starts, and how it asks for its snapshot. */
+/* core/mediation/serve.c - a server under the launcher: how it starts, and how it asks for its
+ * snapshot. */
 #include "base/error.h"
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"
@@ -40,11 +41,11 @@ long mm__serve_snapshot(struct mm__trap *trap) {
       .hook_count = (uint32_t)request.hook_count,
   };
   uint64_t fs = snapshot.tls_base;
-  trap->thread->seen.selector = 0;
+  trap->thread->anchor->selector = 0;
   mm__fs_write(mm__tables.host_fs);
   int failure = mm__tables.serve.snapshot(&snapshot);
   mm__fs_write(fs);
-  trap->thread->seen.selector = 1;
+  trap->thread->anchor->selector = 1;
   return -failure;
 }
 
@@ -72,7 +73,7 @@ int mm__serve_start(const struct mm__serve *serve, struct mm_error *error) {
       return mm__fail(error, MM_ERROR_LIMIT, "too many ranges");
   state->heap_high = serve->heap_low;
   state->owner = &thread->seen;
-  thread->seen.selector = 1;
+  thread->anchor->selector = 1;
   mm__fs_write(0);
   mm__gate_serve(serve->entry, serve->stack_pointer);
 }

@@ -1,5 +1,6 @@
-/* core/mediation/signal.c - signal calls. In a client they are answered but not carried out: the process's signals are the
- * client's. In a server they are real, except that nothing may come between us and SIGSYS. */
+/* core/mediation/signal.c - signal calls. In a client they are answered but not carried out: the
+ * process's signals are the client's. In a server they are real, except that nothing may come
+ * between us and SIGSYS. */
 #include "core/mediation/mediation.h"
 
 #include "core/gate/gate.h"

@@ -1,7 +1,9 @@
-/* core/mediation/table.c - one row a system call, ascending by number: what it is called, what each of its pointers points
- * at, what becomes of it in a client and in a server. Numbers: asm/unistd_64.h; sizes: the manual page of each call.
+/* core/mediation/table.c - one row a system call, ascending by number: what it is called, what each
+ * of its pointers points at, what becomes of it in a client and in a server. Numbers:
+ * asm/unistd_64.h; sizes: the manual page of each call.
  *
- * No row: in a client refused with EPERM and reported, unless everything is granted; in a server passed on. */
+ * No row: in a client refused with EPERM and reported, unless everything is granted; in a server
+ * passed on. */
 #include "core/mediation/mediation.h"
 
 #define NONE             MM__ARGUMENT_NONE, 0

@@ -1,4 +1,5 @@
-/* core/slot/image.c - the life of a mapped image. Segments are private mappings of the file, so a reset is a DONTNEED. */
+/* core/slot/image.c - the life of a mapped image. Segments are private mappings of the file, so a
+ * reset is a DONTNEED. */
 #include "core/slot/image.h"
 
 #include "base/error.h"
@@ -6,6 +7,7 @@
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"
 #include "core/guard/guard.h"
+#include "image/content.h"
 #include "image/cpu.h"
 
 #include <errno.h>
@@ -17,10 +19,12 @@
 #define HEAD_LOW(slot)                                                                             \
   (MM__ARENA_LOW + MM__HEADS_OFFSET + ((uint64_t)(slot) << MM__HEADS_SLOT_SHIFT))
 #define RANGES_BYTES (MM__RANGE_LIMIT * sizeof(struct mm__range))
-/* A head, the gate's entries made from it (fewer bytes than the head: an export takes 32 there), the slot map's ranges. */
+/* A head, the gate's entries made from it (fewer bytes than the head: an export takes 32 there),
+ * the slot map's ranges. */
 #define KEPT_BYTES(head_bytes) (2 * PAGE_UP(head_bytes) + RANGES_BYTES)
 #define DEFAULT_MEMORY         (1ull << 30)
 #define PROBE_BYTES            4096
+#define VERIFY_BYTES           (1ul << 20)
 #define PAGE_UP(bytes)         (((bytes) + MM__PAGE - 1) & ~(uint64_t)(MM__PAGE - 1))
 
 /* What is at hand while an image is being mapped. */
@@ -99,7 +103,8 @@ static int read_head(struct opening *opening) {
                            (int)-result, "%s", opening->path);
   int status = mm__head_bytes(start, probe, file_bytes, &opening->head_bytes, opening->error);
   if (status != MM_OK) return name_file(opening, status);
-  /* Until the slot is known the copy lies where slot 0's own would: nobody else uses it, we hold the lock. */
+  /* Until the slot is known the copy lies where slot 0's own would: nobody else uses it, we hold
+   * the lock. */
   result = mm__call(SYS_mmap, HEAD_LOW(0), KEPT_BYTES(opening->head_bytes), PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
   if (mm__failed(result))
@@ -129,13 +134,12 @@ static void grant_names(uint32_t grants, char *text, size_t size) {
       length += mm__format(text + length, size - length, "%s%s", length ? ", " : "", names[i].name);
 }
 
-/* Fits this machine, is granted what it needs, is within the limits: in the order the errors are documented. */
+/* Fits this machine, is granted what it needs, is within the limits: in the order the errors are
+ * documented. */
 static int check_fit(const struct opening *opening) {
   const struct mm__facts *facts = opening->head.facts;
   const struct mm__host *host = &mm__tables.host;
-  uint32_t present[MM__CPU_WORDS];
-  mm__cpu_features(present);
-  const char *missing = mm__cpu_missing(facts->cpu, present);
+  const char *missing = mm__cpu_missing(facts->cpu, mm__tables.cpu);
   if (missing)
     return mm__fail(opening->error, MM_ERROR_CPU,
                     "%s: needs the CPU feature %s, which this CPU lacks", opening->path, missing);
@@ -160,6 +164,27 @@ static int check_fit(const struct opening *opening) {
   if (exports > host->export_limit || exports + facts->hook_count > MM__STUB_LIMIT)
     return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: has %u exports, over the limit of %u",
                     opening->path, exports, host->export_limit);
+  return MM_OK;
+}
+
+/* Reads the whole file once; what is read later is what the digest was of, as long as nobody writes
+ * to the file. */
+static int verify(const struct opening *opening) {
+  const struct mm__facts *facts = opening->head.facts;
+  uint64_t digest;
+  if (!opening->options->verify) return MM_OK;
+  long buffer = mm__call(SYS_mmap, 0, VERIFY_BYTES, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mm__failed(buffer))
+    return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-buffer, "%s", opening->path);
+  long result = mm__content_digest(opening->file, facts->head_bytes, facts->file_bytes,
+                                   (void *)buffer, VERIFY_BYTES, &digest);
+  mm__call(SYS_munmap, buffer, VERIFY_BYTES);
+  if (mm__failed(result))
+    return mm__fail_system(opening->error, MM_ERROR_UNREADABLE, (int)-result, "%s", opening->path);
+  if (digest != facts->content_digest)
+    return mm__fail(opening->error, MM_ERROR_DAMAGED,
+                    "%s: is damaged: the digest of its contents does not match", opening->path);
   return MM_OK;
 }
 
@@ -256,7 +281,8 @@ static int map_loads(const struct opening *opening) {
   return MM_OK;
 }
 
-/* Stubs are one shared page, mapped once for every 128: an old size of 0 makes mremap(2) map shared pages again. */
+/* Stubs are one shared page, mapped once for every 128: an old size of 0 makes mremap(2) map shared
+ * pages again. */
 static int map_stubs(const struct opening *opening, uint32_t count) {
   for (uint32_t first = 0; first < count; first += MM__STUBS_PER_PAGE) {
     long result = mm__call(SYS_mremap, MM__ARENA_LOW + MM__STUBS_OFFSET, 0, MM__PAGE,
@@ -302,7 +328,8 @@ static void fill_entries(const struct mm__head *head, struct mm__entry *entries)
     *entries++ = (struct mm__entry){.address = head->facts->hooks[i]};
 }
 
-/* Moves the checked head to its slot's place and makes it read-only; the slot map's ranges lie behind it. */
+/* Moves the checked head to its slot's place and makes it read-only; the slot map's ranges lie
+ * behind it. */
 static int keep_head(struct opening *opening) {
   uint64_t low = HEAD_LOW(opening->slot), pages = PAGE_UP(opening->head_bytes);
   uint64_t bytes = KEPT_BYTES(opening->head_bytes);
@@ -365,6 +392,7 @@ static void record_image(const struct opening *opening, uint32_t stub_count) {
 static int build(struct opening *opening) {
   int status = open_file(opening);
   if (status == MM_OK) status = read_head(opening);
+  if (status == MM_OK) status = verify(opening);
   if (status == MM_OK) status = check_fit(opening);
   if (status != MM_OK) return status;
   opening->slot = opening->head.facts->slot;
@@ -411,6 +439,7 @@ int mm__image_map(const char *path, const struct mm_map_options *options, uint32
   if (status == MM_OK) {
     *slot = opening.slot;
     *serial = mm__tables.records[opening.slot].serial;
+    mm__image_enter(&mm__states[opening.slot], thread, 1); /* nobody calls before the hooks ran */
   }
   mm__unlock(&mm__core_lock);
   if (status != MM_OK) return status;
@@ -418,6 +447,7 @@ int mm__image_map(const char *path, const struct mm_map_options *options, uint32
     mm__say("image: mapped %s in slot %u, %u segments, %lu bytes", path, opening.slot,
             opening.head.load_count, opening.head.memory_bytes);
   status = mm__image_hooks(opening.slot, thread, 0, error);
+  mm__image_leave(&mm__states[opening.slot]);
   if (status != MM_OK) mm__image_unmap(opening.slot, thread, 0);
   return status;
 }

@@ -1,5 +1,9 @@
-/* core/slot/layout.h - where everything of the Matchmaker lies in slot 0; the arena and the slots
- * are image/arena.h. Owns:    nothing. Threads: constants. Signals: none. Errors:  none. */
+/* core/slot/layout.h - where everything of the Matchmaker lies in slot 0 (the other slots:
+ * image/arena.h).
+ * Owns:    nothing.
+ * Threads: constants.
+ * Signals: none.
+ * Errors:  none. */
 #ifndef MM_CORE_SLOT_LAYOUT_H
 #define MM_CORE_SLOT_LAYOUT_H
 

@@ -40,7 +40,8 @@ static void replace(struct mm__slot_map *map, uint32_t first, uint32_t removed,
   map->count = map->count - removed + added_count;
 }
 
-/* Replaces all of [low, high) by `middle` (NULL: by nothing), keeping what sticks out at the ends. */
+/* Replaces all of [low, high) by `middle` (NULL: by nothing), keeping what sticks out at the ends.
+ * */
 static int put(struct mm__slot_map *map, uint64_t low, uint64_t high,
                const struct mm__range *middle) {
   struct mm__range pieces[3];

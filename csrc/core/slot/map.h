@@ -1,4 +1,5 @@
-/* core/slot/map.h - the true map of a slot: which addresses are mapped, with which permissions, from where.
+/* core/slot/map.h - the true map of a slot: which addresses are mapped, with which permissions,
+ * from where.
  * Owns:    the ranges, in memory its user gives it.
  * Threads: none; the user locks.
  * Signals: no allocation, no libc: runs in trap handlers.

@@ -1,7 +1,8 @@
-/* matchmaker/server.h - the server's interface: register exports, snapshot the process into an
- * image. Owns:    the list of what is registered; nothing else. Threads: a server has one thread;
- * mm_snapshot names the others when there are any. Signals: none are touched. Errors:  -1 with
- * errno, and one line on stderr. */
+/* matchmaker/server.h - the server's interface: register exports, snapshot the process into an image.
+ * Owns:    the list of what is registered; nothing else.
+ * Threads: a server has one thread; mm_snapshot names the others when there are any.
+ * Signals: none are touched.
+ * Errors:  -1 with errno, and one line on stderr. */
 #ifndef MATCHMAKER_SERVER_H
 #define MATCHMAKER_SERVER_H
 

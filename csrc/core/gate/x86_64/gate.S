@@ -1,6 +1,7 @@
 /* The gate: the only way into an image and back out of it.
  *
- *     RESULT stub(ARGUMENTS...)   any C function type; stubs.S jumps here with %r11 = the stub's address
+ *     RESULT stub(ARGUMENTS...)   any C function type; stubs.S jumps here with %r11 = the stub's
+ *     address
  *
  * The caller's stack, high to low:
  *
@@ -11,15 +12,17 @@
  *     8 bytes of padding
  *     struct mm__frame          <- rsp, kept in rbx
  *
- * Clobbered: what a C call may clobber (psABI 3.2.1), nothing else. The image may have spoiled every register and flag
- * but those that hold its result; so the way back starts from FS, which only the Matchmaker sets: FS names the slot, the
- * slot's state its newest frame. Vector registers are never touched here, so arguments and results in them pass.
+ * Clobbered: what a C call may clobber (psABI 3.2.1), nothing else. The image may have spoiled
+ * every register and flag but those that hold its result; so the way back starts from FS, which
+ * only the Matchmaker sets: FS names the slot, the slot's state its newest frame. Vector registers
+ * are never touched here, so arguments and results in them pass.
  * docs/gate.md argues each register. */
 
 #include "core/gate/frame.h"
 #include "core/slot/layout.h"
 
-#define SAVED_BYTES (MM__FRAME_BYTES + 8)
+#define SAVED_BYTES   (MM__FRAME_BYTES + 8)
+#define HARMFUL_FLAGS 0x44000 /* NT, AC: Intel SDM vol. 1, 3.4.3 */
 
     .text
     .globl mm__gate_enter, mm__gate_fault
@@ -114,6 +117,14 @@ mm__gate_enter:
     leaq (SAVED_BYTES + 40)(%rbx), %rbp
     movq %rax, MM__FRAME_RAX(%rbx)
     movq %rdx, MM__FRAME_RDX(%rbx)
+    /* The flags that would hurt the caller: nested task and alignment check. */
+    pushfq
+    testl $HARMFUL_FLAGS, (%rsp)
+    jz 6f
+    andl $~HARMFUL_FLAGS, (%rsp)
+    popfq
+    pushfq
+6:  addq $8, %rsp
     /* psABI 3.2.3: the x87 registers are empty on return, unless the result is in them. */
     cmpl $0, MM__FRAME_X87_RESULT(%rbx)
     jne 3f
@@ -157,7 +168,8 @@ mm__gate_enter:
     jmp .Lleave
 
 .Lslow_fs:
-    /* Without FSGSBASE only the kernel can tell FS. The image's stack is as good as any for one call. */
+    /* Without FSGSBASE only the kernel can tell FS. The image's stack is as good as any for one
+     * call. */
     andq $-16, %rsp
     pushq %rax
     pushq %rdx
@@ -171,7 +183,8 @@ mm__gate_enter:
     call mm__gate_lost
     ud2
 
-/* Where the fault handler lands a call that ended in a fault: rbx = rsp = the frame, everything else unknown. */
+/* Where the fault handler lands a call that ended in a fault: rbx = rsp = the frame, everything
+ * else unknown. */
     .type mm__gate_fault, @function
 mm__gate_fault:
     cld
@@ -188,7 +201,8 @@ mm__gate_fault:
     .cfi_endproc
     .size mm__gate_enter, . - mm__gate_enter
 
-/* void mm__gate_serve(uint64_t entry, uint64_t stack): starts a server as the kernel starts a program. */
+/* void mm__gate_serve(uint64_t entry, uint64_t stack): starts a server as the kernel starts a
+ * program. */
     .globl mm__gate_serve
     .hidden mm__gate_serve
     .type mm__gate_serve, @function
@@ -210,7 +224,8 @@ mm__gate_serve:
     .globl mm__signal_restorer
     .hidden mm__signal_restorer
     .type mm__signal_restorer, @function
-    /* gdb and libgcc know a signal frame by these very bytes; the CFI of a signal frame is theirs to supply. */
+    /* gdb and libgcc know a signal frame by these very bytes; the CFI of a signal frame is theirs
+     * to supply. */
     nop
 mm__signal_restorer:
     movq $15, %rax

@@ -1,6 +1,6 @@
-/* One page of identical stubs, mapped once for every 128 exports. A stub is a plain C function pointer of its export's
- * type; it knows which export it stands for by its own address. %r11 and %r10 carry no argument (psABI 3.2.3; r10 is the
- * static chain, which no exported function has). */
+/* One page of identical stubs, mapped once for every 128 exports. A stub is a plain C function
+ * pointer of its export's type; it knows which export it stands for by its own address. %r11 and
+ * %r10 carry no argument (psABI 3.2.3; r10 is the static chain, which no exported function has). */
 #include "core/slot/layout.h"
 
     .section .rodata.stubs, "a", @progbits

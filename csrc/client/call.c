@@ -1,0 +1,178 @@
+/* client/call.c - one call: take the image, check and stage the arguments, cross, read the result,
+ * let the image go. */
+#include "base/error.h"
+#include "client/client.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define STRING_LIMIT MM__SLOT_BYTES
+
+/* What one call needs at hand. */
+struct calling {
+  const struct mm__core_table *core;
+  struct mm_function *function;
+  struct mm__hold hold;
+  struct mm_error *error;
+};
+
+static const char *name_of(const struct mm_function *function) {
+  return function->image->registry.strings + function->export->name;
+}
+
+static const struct mm__type *parameter_type(const struct mm_function *function, uint32_t index) {
+  const struct mm__registry *registry = &function->image->registry;
+  return &registry->types[registry->members[function->type->first_member + index].type];
+}
+
+/* An image gets only pointers into its own slot, of its present generation. */
+static int check_pointer(const struct calling *calling, uint32_t index, const void *pointer,
+                         uint32_t generation) {
+  uint64_t address = (uint64_t)pointer;
+  if (!pointer) return MM_OK;
+  const char *whose = !MM__IN_ARENA(address) ? "the client" : "another image";
+  if (!MM__IN_ARENA(address) || MM__SLOT_OF(address) != calling->hold.slot)
+    return mm__fail(calling->error, MM_ERROR_OWNER, "%s: argument %u is a pointer of %s",
+                    name_of(calling->function), index + 1, whose);
+  if (generation && generation != calling->hold.generation)
+    return mm__fail(calling->error, MM_ERROR_STALE,
+                    "%s: argument %u is a pointer from before the image was reset",
+                    name_of(calling->function), index + 1);
+  return MM_OK;
+}
+
+static int stage_string(const struct calling *calling, uint32_t index, const char **string,
+                        uint64_t length) {
+  uint64_t address;
+  if (!*string) return MM_OK;
+  int status = calling->core->stage(&calling->hold, *string, length + 1, &address, calling->error);
+  if (status != MM_OK)
+    return mm__fail(calling->error, status, "%s: argument %u is too long: %lu bytes",
+                    name_of(calling->function), index + 1, length);
+  *string = (const char *)address;
+  return MM_OK;
+}
+
+/* Its fault, or what else kept it from returning; names and symbols come in here. */
+static int explain(const struct calling *calling) {
+  struct mm_error ours;
+  struct mm_error *error = calling->error ? calling->error : &ours;
+  int status = calling->core->outcome(error);
+  if (calling->error) mm__fault_explain(calling->function->image, error);
+  return status;
+}
+
+static int take_string(const struct calling *calling, struct mm__value *result) {
+  uint64_t length;
+  if (!result->as.string) {
+    result->length = 0;
+    return MM_OK;
+  }
+  int status = calling->core->string(&calling->hold, (uint64_t)result->as.string, STRING_LIMIT,
+                                     &length, calling->error);
+  if (status != MM_OK) {
+    if (!calling->error) return status;
+    char text[sizeof calling->error->message];
+    memcpy(text, calling->error->message, sizeof text);
+    return mm__fail(calling->error, status, "%s: %s", name_of(calling->function), text);
+  }
+  char *text = mm__thread_text(length + 1);
+  if (!text)
+    return mm__fail(calling->error, MM_ERROR_MEMORY, "%s: out of memory for a string of %lu bytes",
+                    name_of(calling->function), length);
+  memcpy(text, result->as.string, length);
+  text[length] = 0;
+  result->as.string = text;
+  result->length = length;
+  return MM_OK;
+}
+
+/* libffi widens what is narrower than a register; only the bytes of the type count. */
+static void take_result(const struct calling *calling, const void *raw, struct mm__value *result) {
+  const struct mm__registry *registry = &calling->function->image->registry;
+  const struct mm__type *type = &registry->types[calling->function->type->target];
+  uint32_t size = type->size;
+  bool is_signed = type->kind == MM__SIGNED ||
+                   (type->kind == MM__ENUM && registry->types[type->target].kind == MM__SIGNED);
+  uint64_t bits;
+  memset(result, 0, sizeof *result);
+  switch (type->kind) {
+  case MM__VOID:
+    return;
+  case MM__FLOAT:
+    memcpy(&result->as, raw, size == 16 ? 10 : size); /* x87: psABI 3.1.2 */
+    return;
+  case MM__BOOL:
+    result->as.integer = *(const uint8_t *)raw != 0;
+    return;
+  default:
+    memcpy(&bits, raw, sizeof bits);
+    if (size < 8) bits <<= 64 - 8 * size;
+    if (size < 8)
+      bits = is_signed ? (uint64_t)((int64_t)bits >> (64 - 8 * size)) : bits >> (64 - 8 * size);
+    result->as.integer = (int64_t)bits;
+  }
+}
+
+static int cross(const struct calling *calling, void **arguments, struct mm__value *result) {
+  uint8_t raw[16] __attribute__((aligned(16))) = {0};
+  struct mm_function *function = calling->function;
+  calling->hold.thread->outcome.status = MM_OK;
+  mm__thunk_call(function->thunk, function->stub, raw, arguments);
+  if (calling->hold.thread->outcome.status != MM_OK) return explain(calling);
+  take_result(calling, raw, result);
+  const struct mm__type *type = &function->image->registry.types[function->type->target];
+  return type->kind == MM__STRING ? take_string(calling, result) : MM_OK;
+}
+
+int mm__function_call(struct mm_function *function, const struct mm__value *values,
+                      struct mm__value *result, struct mm_error *error) {
+  struct mm_image *image = function->image;
+  uint32_t count = function->type->member_count;
+  struct calling calling = {mm__core(error), function, {0}, error};
+  if (!calling.core) return MM_ERROR_NOT_CONNECTED;
+  int status = calling.core->enter(image->slot, image->serial, &calling.hold, error);
+  if (status != MM_OK)
+    return mm__fail(error, status, "%s: %s", name_of(function), mm_error_text(status));
+  void *arguments[count + 1];
+  const char *staged[count + 1];
+  for (uint32_t i = 0; i < count && status == MM_OK; i++) {
+    uint8_t kind = parameter_type(function, i)->kind;
+    arguments[i] = (void *)&values[i].as;
+    if (kind == MM__STRING) {
+      staged[i] = values[i].as.string;
+      arguments[i] = &staged[i];
+      status = stage_string(&calling, i, &staged[i], values[i].length);
+    } else if (kind == MM__POINTER) {
+      status = check_pointer(&calling, i, values[i].as.pointer, values[i].generation);
+    }
+  }
+  if (status == MM_OK) status = cross(&calling, arguments, result);
+  calling.core->leave(&calling.hold);
+  return status;
+}
+
+/* An argument as the caller of the C interface has it, by its exact type. */
+static void read_argument(const struct mm__type *type, const void *from, struct mm__value *value) {
+  memset(value, 0, sizeof *value);
+  memcpy(&value->as, from, type->size);
+  if (type->kind == MM__STRING && value->as.string) value->length = strlen(value->as.string);
+}
+
+int mm_request_call(struct mm_function *function, void *result, void **args,
+                    struct mm_error *error) {
+  if (!function || (!args && function->type->member_count))
+    return mm__fail(error, MM_ERROR_NULL, "mm_request_call got a null pointer");
+  uint32_t count = function->type->member_count;
+  struct mm__value values[count + 1], returned;
+  for (uint32_t i = 0; i < count; i++) {
+    if (!args[i])
+      return mm__fail(error, MM_ERROR_NULL, "%s: there is no argument %u", name_of(function),
+                      i + 1);
+    read_argument(parameter_type(function, i), args[i], &values[i]);
+  }
+  int status = mm__function_call(function, values, &returned, error);
+  const struct mm__type *type = &function->image->registry.types[function->type->target];
+  if (status == MM_OK && result) memcpy(result, &returned.as, type->size);
+  return status;
+}

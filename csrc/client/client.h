@@ -1,0 +1,86 @@
+/* client/client.h - what the client's files and the binding share: handles, and calls with values.
+ * Owns:    an image's handle owns its copy of the registry, its functions and its symbols.
+ * Threads: any; a handle's lists are under its lock, its calls under the image's turn.
+ * Signals: not for handlers.
+ * Errors:  0 or a negative mm_status, with a complete line in the struct mm_error. */
+#ifndef MM_CLIENT_CLIENT_H
+#define MM_CLIENT_CLIENT_H
+
+#include "core/interface.h"
+#include "matchmaker.h"
+
+#include <pthread.h>
+
+struct mm__thunk;
+struct mm__symbol_table;
+
+struct mm_image {
+  uint32_t slot;
+  uint64_t serial; /* with the slot, the Matchmaker's name for one mapping */
+  char *path;      /* absolute: the client may change its folder */
+  void *block;     /* our copy of the registry: names outlive the mapping */
+  struct mm__registry registry;
+  pthread_mutex_t lock; /* of the lists below */
+  struct mm_function *functions;
+  struct mm__symbol_table *symbols; /* read at the first fault */
+  struct mm_image *next;            /* of all handles */
+};
+
+struct mm_function {
+  struct mm_image *image;
+  const struct mm__export *export;
+  const struct mm__type *type;
+  struct mm__thunk *thunk;
+  void *stub;
+  struct mm_function *next;
+};
+
+/* One argument or result, by the kind of its type. */
+struct mm__value {
+  union {
+    int64_t integer; /* signed and unsigned integers, enums, bool; widened */
+    float single;
+    double number;
+    long double extended;
+    const void *pointer;
+    const char *string;
+  } as;
+  uint64_t length;     /* of a string, without its NUL; a NULL string has none */
+  uint32_t generation; /* a pointer argument is from this generation of the image; 0: not known */
+};
+
+/* Calls with `values`, one per parameter, which the caller has checked for type and range. Strings
+ * are copied in; a string result is copied out into memory of this thread, valid until its next
+ * call. Errors: as mm_request_call, and MM_ERROR_STALE. */
+int mm__function_call(struct mm_function *function, const struct mm__value *values,
+                      struct mm__value *result, struct mm_error *error);
+
+/* The Matchmaker's table, NULL when this library is not connected. */
+const struct mm__core_table *mm__core(struct mm_error *error);
+
+/* At least `bytes` of scratch memory of this thread; NULL: out of memory. Freed when the thread
+ * ends. */
+char *mm__thread_text(size_t bytes);
+
+/* Completes the facts of a fault: symbol, offset, module, and the message. `image` may be NULL. */
+void mm__fault_explain(struct mm_image *image, struct mm_error *error);
+/* The handle of the mapping in `slot`, NULL when it is none of ours. */
+struct mm_image *mm__image_in_slot(uint32_t slot);
+
+/* --- thunk.c: the only user of libffi --- */
+int mm__thunk_make(const struct mm__registry *registry, const struct mm__export *export,
+                   struct mm__thunk **thunk, struct mm_error *error);
+/* ffi_call: `result` has room for 16 bytes, aligned to 16; narrow integers come back widened. */
+void mm__thunk_call(struct mm__thunk *thunk, void *stub, void *result, void **arguments);
+void mm__thunk_free(struct mm__thunk *thunk);
+
+/* --- symbol.c: names for addresses, from the image's own symbol table --- */
+
+/* Reads the table of the image file at `path`, if it still is the file whose head is mapped at
+ * `head`. NULL when it cannot be read: the facts then go without names. */
+struct mm__symbol_table *mm__symbols_read(const char *path, const struct mm__head *head);
+const char *mm__symbols_name(const struct mm__symbol_table *table, uint64_t address,
+                             uint64_t *offset);
+void mm__symbol_table_free(struct mm__symbol_table *table);
+
+#endif

@@ -1,0 +1,129 @@
+/* client/connection.c - connects this library to the process's Matchmaker, counts its users, and
+ * sees threads end. */
+#include "base/error.h"
+#include "client/client.h"
+#include "core/host/connect.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+/* What this library keeps of each thread. The anchor outlives every connection. */
+static __thread struct {
+  struct mm__anchor anchor;
+  char *text;
+  size_t text_bytes;
+} here __attribute__((tls_model("initial-exec")));
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static const struct mm__core_table *core;
+static unsigned users;
+static pthread_key_t thread_key;
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+static int key_error;
+
+/* Without a Matchmaker there is nobody to ask: the alternate stack that was made for the thread
+ * goes. */
+static void release_alone(struct mm__anchor *anchor) {
+  stack_t stack;
+  if (!anchor->stack_low) return;
+  if (sigaltstack(NULL, &stack) == 0 && (uint64_t)stack.ss_sp == anchor->stack_low)
+    sigaltstack(&(stack_t){.ss_flags = SS_DISABLE}, NULL);
+  munmap((void *)anchor->stack_low, anchor->stack_bytes);
+  anchor->stack_low = 0;
+}
+
+static void thread_ends(void *unused) {
+  (void)unused;
+  free(here.text);
+  here.text = NULL;
+  here.text_bytes = 0;
+  const struct mm__core_table *table = mm__connected();
+  if (table)
+    table->thread_ended(&here.anchor);
+  else
+    release_alone(&here.anchor);
+}
+
+static void make_key(void) { key_error = pthread_key_create(&thread_key, thread_ends); }
+
+static void watch_thread(struct mm__anchor *anchor) { pthread_setspecific(thread_key, anchor); }
+
+char *mm__thread_text(size_t bytes) {
+  if (bytes <= here.text_bytes) return here.text;
+  size_t size = here.text_bytes ? here.text_bytes : 256;
+  while (size < bytes) size *= 2;
+  char *larger = malloc(size);
+  if (!larger) return NULL;
+  free(here.text);
+  here.text = larger;
+  here.text_bytes = size;
+  watch_thread(&here.anchor);
+  return larger;
+}
+
+const struct mm__core_table *mm__core(struct mm_error *error) {
+  const struct mm__core_table *table = __atomic_load_n(&core, __ATOMIC_ACQUIRE);
+  if (!table) mm__fail(error, MM_ERROR_NOT_CONNECTED, "the Matchmaker is not mapped: call init");
+  return table;
+}
+
+static int check_config(const struct mm_config *config, struct mm_error *error) {
+  if (config->signals > MM_SIGNALS_MASK)
+    return mm__fail(error, MM_ERROR_ARGUMENT, "there is no way %u to keep signals away",
+                    config->signals);
+  if (config->without & ~(uint32_t)(MM_WITHOUT_FSGSBASE | MM_WITHOUT_INCLUSIVE))
+    return mm__fail(error, MM_ERROR_ARGUMENT, "there is nothing 0x%x to do without",
+                    config->without);
+  return MM_OK;
+}
+
+static int connect_with(const struct mm_config *config, struct mm_error *error) {
+  const struct mm__core_table *table = core ? core : mm__connect(error);
+  struct mm__host host = {0};
+  if (!table) return MM_ERROR_NOT_CONNECTED;
+  mm__host_defaults(&host);
+  host.anchor_offset = (int64_t)((uint64_t)&here.anchor - (uint64_t)__builtin_thread_pointer());
+  host.thread_started = watch_thread;
+  if (config) {
+    host.configured = 1;
+    host.signals = config->signals;
+    host.image_limit = config->image_limit;
+    host.export_limit = config->export_limit;
+    host.image_bytes_limit = config->image_bytes_limit;
+    host.without = config->without;
+  }
+  int status = table->init(&host, error);
+  if (status != MM_OK) {
+    mm__disconnect_unused(table);
+    return status;
+  }
+  __atomic_store_n(&core, table, __ATOMIC_RELEASE);
+  users++;
+  return MM_OK;
+}
+
+int mm_init(const struct mm_config *config, struct mm_error *error) {
+  struct mm_error ours;
+  if (!error) error = &ours; /* connecting tells its status by it */
+  int status = config ? check_config(config, error) : MM_OK;
+  if (status != MM_OK) return status;
+  pthread_once(&key_once, make_key);
+  if (key_error) return mm__fail_system(error, MM_ERROR_SYSTEM, key_error, "cannot watch threads");
+  pthread_mutex_lock(&lock);
+  status = connect_with(config, error);
+  if (status == MM_ERROR_NOT_CONNECTED) status = error->status;
+  pthread_mutex_unlock(&lock);
+  return status;
+}
+
+int mm_finalize(struct mm_error *error) {
+  int last = 0;
+  pthread_mutex_lock(&lock);
+  const struct mm__core_table *table = mm__core(error);
+  int status = table ? table->finalize(&last, error) : MM_ERROR_NOT_CONNECTED;
+  if (status == MM_OK && --users == 0) __atomic_store_n(&core, NULL, __ATOMIC_RELEASE);
+  if (last) mm__disconnect();
+  pthread_mutex_unlock(&lock);
+  return status;
+}

@@ -1,0 +1,212 @@
+/* client/image.c - handles of mapped images, their exports and bound functions. */
+#include "base/error.h"
+#include "client/client.h"
+#include "signature/builder.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct mm_image *handles;
+
+static void add_handle(struct mm_image *image) {
+  pthread_mutex_lock(&lock);
+  image->next = handles;
+  handles = image;
+  pthread_mutex_unlock(&lock);
+}
+
+static void remove_handle(struct mm_image *image) {
+  pthread_mutex_lock(&lock);
+  for (struct mm_image **at = &handles; *at; at = &(*at)->next)
+    if (*at == image) {
+      *at = image->next;
+      break;
+    }
+  pthread_mutex_unlock(&lock);
+}
+
+struct mm_image *mm__image_in_slot(uint32_t slot) {
+  const struct mm__core_table *core = mm__core(NULL);
+  struct mm_image *found = NULL;
+  const struct mm__head *head;
+  pthread_mutex_lock(&lock);
+  for (struct mm_image *image = handles; image && core && !found; image = image->next)
+    if (image->slot == slot && core->head(slot, image->serial, &head, NULL) == MM_OK) found = image;
+  pthread_mutex_unlock(&lock);
+  return found;
+}
+
+/* The registry was checked by the Matchmaker; the copy is the same bytes at another address. */
+static int copy_registry(struct mm_image *image, const struct mm__registry *from,
+                         struct mm_error *error) {
+  const struct mm__registry_header *header = (const struct mm__registry_header *)from->types - 1;
+  image->block = malloc(header->bytes);
+  if (!image->block) return mm__fail(error, MM_ERROR_MEMORY, "out of memory for the registry");
+  memcpy(image->block, header, header->bytes);
+  ptrdiff_t moved = (const char *)image->block - (const char *)header;
+  image->registry = *from;
+  image->registry.types = (const void *)((const char *)from->types + moved);
+  image->registry.members = (const void *)((const char *)from->members + moved);
+  image->registry.exports = (const void *)((const char *)from->exports + moved);
+  image->registry.strings = from->strings + moved;
+  return MM_OK;
+}
+
+static int fill_handle(const struct mm__core_table *core, struct mm_image *image, const char *path,
+                       const struct mm_map_options *options, struct mm_error *error) {
+  const struct mm__head *head;
+  int status = core->map(path, options, &image->slot, &image->serial, error);
+  if (status != MM_OK) return status;
+  image->path = realpath(path, NULL);
+  if (!image->path) image->path = strdup(path);
+  if (!image->path) return mm__fail(error, MM_ERROR_MEMORY, "%s: out of memory", path);
+  status = core->head(image->slot, image->serial, &head, error);
+  return status == MM_OK ? copy_registry(image, &head->registry, error) : status;
+}
+
+int mm_request_map(const char *path, const struct mm_map_options *options, struct mm_image **image,
+                   struct mm_error *error) {
+  const struct mm__core_table *core = mm__core(error);
+  if (!core) return MM_ERROR_NOT_CONNECTED;
+  if (!image) return mm__fail(error, MM_ERROR_NULL, "mm_request_map got a null pointer");
+  struct mm_image *handle = calloc(1, sizeof *handle);
+  if (!handle) return mm__fail(error, MM_ERROR_MEMORY, "%s: out of memory", path);
+  pthread_mutex_init(&handle->lock, NULL);
+  add_handle(handle);
+  int status = fill_handle(core, handle, path, options, error);
+  if (status != MM_OK)
+    mm_image_release(handle);
+  else
+    *image = handle;
+  return status;
+}
+
+static void free_functions(struct mm_function *function) {
+  while (function) {
+    struct mm_function *next = function->next;
+    mm__thunk_free(function->thunk);
+    free(function);
+    function = next;
+  }
+}
+
+void mm_image_release(struct mm_image *image) {
+  if (!image) return;
+  const struct mm__core_table *core = mm__core(NULL);
+  if (core && image->serial) core->unmap(image->slot, image->serial, NULL);
+  remove_handle(image);
+  free_functions(image->functions);
+  mm__symbol_table_free(image->symbols);
+  pthread_mutex_destroy(&image->lock);
+  free(image->block);
+  free(image->path);
+  free(image);
+}
+
+/* The type that the caller expects, for the Matchmaker to compare; without expectation our copy of
+ * the registry. */
+static int bind_stub(const struct mm__core_table *core, struct mm_function *function,
+                     const char *expected, struct mm_error *error) {
+  struct mm_image *image = function->image;
+  uint32_t index = (uint32_t)(function->export - image->registry.exports), type;
+  if (!expected)
+    return core->bind(image->slot, image->serial, index, &image->registry, function->export->type,
+                      &function->stub, error);
+  struct mm__registry view;
+  struct mm__builder *builder = mm__builder_new();
+  if (!builder) return mm__fail(error, MM_ERROR_MEMORY, "out of memory for a prototype");
+  int status = mm__builder_import(builder, &image->registry, error);
+  if (status == MM_OK) status = mm__builder_function(builder, expected, &type, error);
+  if (status == MM_OK) status = mm__builder_view(builder, &view, error);
+  if (status == MM_OK)
+    status = core->bind(image->slot, image->serial, index, &view, type, &function->stub, error);
+  mm__builder_free(builder);
+  return status;
+}
+
+static int make_function(struct mm_image *image, const struct mm__export *export,
+                         const char *expected, struct mm_function **result,
+                         struct mm_error *error) {
+  const struct mm__core_table *core = mm__core(error);
+  if (!core) return MM_ERROR_NOT_CONNECTED;
+  struct mm_function *function = calloc(1, sizeof *function);
+  if (!function) return mm__fail(error, MM_ERROR_MEMORY, "out of memory for a function");
+  function->image = image;
+  function->export = export;
+  function->type = &image->registry.types[export->type];
+  int status = bind_stub(core, function, expected, error);
+  if (status == MM_OK) status = mm__thunk_make(&image->registry, export, &function->thunk, error);
+  if (status != MM_OK) {
+    free_functions(function);
+    return status;
+  }
+  *result = function;
+  return MM_OK;
+}
+
+int mm_bind(struct mm_image *image, const char *name, const char *expected,
+            struct mm_function **function, struct mm_error *error) {
+  if (!image || !name || !function)
+    return mm__fail(error, MM_ERROR_NULL, "mm_bind got a null pointer");
+  const struct mm__export *export = mm__registry_find(&image->registry, name);
+  if (!export)
+    return mm__fail(error, MM_ERROR_NO_EXPORT, "%s has no export `%s`", image->path, name);
+  int status = make_function(image, export, expected, function, error);
+  if (status != MM_OK) return status;
+  pthread_mutex_lock(&image->lock);
+  (*function)->next = image->functions;
+  image->functions = *function;
+  pthread_mutex_unlock(&image->lock);
+  return MM_OK;
+}
+
+void *mm_function_pointer(struct mm_function *function) { return function->stub; }
+
+int mm_reset(struct mm_image *image, struct mm_error *error) {
+  const struct mm__core_table *core = mm__core(error);
+  return core ? core->reset(image->slot, image->serial, error) : MM_ERROR_NOT_CONNECTED;
+}
+
+int mm_unmap(struct mm_image *image, struct mm_error *error) {
+  const struct mm__core_table *core = mm__core(error);
+  return core ? core->unmap(image->slot, image->serial, error) : MM_ERROR_NOT_CONNECTED;
+}
+
+int mm_image_info(struct mm_image *image, struct mm_image_info *info, struct mm_error *error) {
+  const struct mm__core_table *core = mm__core(error);
+  const struct mm__head *head;
+  if (!core) return MM_ERROR_NOT_CONNECTED;
+  int status = core->head(image->slot, image->serial, &head, error);
+  return status == MM_OK ? core->list(image->slot, info, error) : status;
+}
+
+int mm_mapped(uint32_t index, struct mm_image_info *info, struct mm_error *error) {
+  const struct mm__core_table *core = mm__core(error);
+  if (!core) return MM_ERROR_NOT_CONNECTED;
+  for (uint32_t slot = 1; slot < MM__SLOT_COUNT; slot++)
+    if (core->list(slot, info, NULL) == MM_OK && index-- == 0) return MM_OK;
+  return mm__fail(error, MM_ERROR_ARGUMENT, "fewer images are mapped");
+}
+
+uint32_t mm_export_count(struct mm_image *image) { return image->registry.export_count; }
+
+/* A string of an export, by the offset that `field` of it holds; NULL past the end. */
+static const char *text_of(struct mm_image *image, uint32_t index, size_t field) {
+  if (index >= image->registry.export_count) return NULL;
+  const char *export = (const char *)&image->registry.exports[index];
+  return image->registry.strings + *(const uint32_t *)(export + field);
+}
+
+const char *mm_export_name(struct mm_image *image, uint32_t index) {
+  return text_of(image, index, offsetof(struct mm__export, name));
+}
+
+const char *mm_export_prototype(struct mm_image *image, uint32_t index) {
+  return text_of(image, index, offsetof(struct mm__export, prototype));
+}
+
+const char *mm_export_doc(struct mm_image *image, uint32_t index) {
+  return text_of(image, index, offsetof(struct mm__export, doc));
+}
