@@ -1,3 +1,4 @@
+/* image/check.c - checks a head front to back; each check relies only on those before it. */
 #include "image/check.h"
 
 #include <string.h>
@@ -328,7 +329,7 @@ int mm__head_check(const void *head, uint64_t head_bytes, uint64_t file_bytes,
                    struct mm__head *result, struct mm_error *error) {
   struct check check = {head, head_bytes, file_bytes, result, error};
   const char *wrong;
-  uint64_t expected;
+  uint64_t expected = 0;
   int status = mm__head_bytes(head, head_bytes, file_bytes, &expected, error);
   if (status) return status;
   if (expected != head_bytes)

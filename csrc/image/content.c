@@ -1,3 +1,4 @@
+/* image/content.c - digests a file page by page, skipping the holes that lseek(2) knows of. */
 #include "image/content.h"
 
 #include <errno.h>

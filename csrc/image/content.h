@@ -1,6 +1,7 @@
-/* image/content.h - the digest of everything behind an image's head, for whoever wants to verify a
- * whole file. Owns:    nothing; the caller lends a buffer. Threads: pure, but for the descriptor's
- * file position, which it moves. Signals: no allocation, no libc: runs inside the Matchmaker.
+/* image/content.h - the digest of everything behind an image's head, for whoever wants to verify a whole file.
+ * Owns:    nothing; the caller lends a buffer.
+ * Threads: pure, but for the descriptor's file position, which it moves.
+ * Signals: no allocation, no libc: runs inside the Matchmaker.
  * Errors:  the kernel's own, as negated errno; -EIO when the file is shorter than it should be.
  *
  * Definition: cut [head_bytes, file_bytes) into pages of 4096 bytes, the last one padded with

@@ -1,3 +1,4 @@
+/* image/symbols.c - reads the modules' own symbol tables with libelf. */
 #include "image/symbols.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* image/tail.c - section headers that give debuggers names for segments, and the symbol table behind them. */
 #include "image/tail.h"
 
 #include <elf.h>
@@ -165,7 +166,7 @@ int mm__tail_make(struct mm__tail *tail, const struct mm__source *source,
     add_segment(sections, source, &plan->segments[i]);
   place_symbols(&symbols, sections);
   tail->bytes = calloc(1, symbols.count * sizeof(Elf64_Sym) + symbols.string_bytes +
-                              sizeof *sections + 4 * 8);
+                              sizeof *sections + 4 * sizeof(uint64_t));
   if (!tail->bytes) goto fail;
   lay_out(tail, sections, &symbols, offset);
   free(sections);

@@ -1,6 +1,9 @@
 /* image/tail.h - what debuggers read at the end of an image: symbols, strings, section headers.
- * Clients believe none of it. Owns:    the bytes, until mm__tail_free. Threads: one. Signals: not
- * for handlers; allocates. Errors:  MM_ERROR_MEMORY. */
+ * Clients believe none of it.
+ * Owns:    the bytes, until mm__tail_free.
+ * Threads: one.
+ * Signals: not for handlers; allocates.
+ * Errors:  MM_ERROR_MEMORY. */
 #ifndef MM_IMAGE_TAIL_H
 #define MM_IMAGE_TAIL_H
 

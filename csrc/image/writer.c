@@ -1,3 +1,4 @@
+/* image/writer.c - head, segments and tail go into a temporary file, which is renamed when it is whole. */
 #include "image/writer.h"
 
 #include <errno.h>
@@ -188,8 +189,10 @@ static int make_head(struct writing *writing) {
   memcpy(put_note(&cursor, MM__NOTE_REGISTRY, source->registry_bytes), source->registry,
          source->registry_bytes);
   put_modules(source, put_note(&cursor, MM__NOTE_MODULES, modules_bytes(source)));
-  if (source->needs)
-    strcpy((char *)put_note(&cursor, MM__NOTE_NEEDS, strlen(source->needs) + 1), source->needs);
+  if (source->needs) {
+    size_t bytes = strlen(source->needs) + 1;
+    memcpy(put_note(&cursor, MM__NOTE_NEEDS, bytes), source->needs, bytes);
+  }
   facts->head_digest = 0;
   facts->head_digest = mm__digest(writing->head, facts->head_bytes);
   struct mm_error wrong;

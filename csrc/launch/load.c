@@ -1,3 +1,4 @@
+/* launch/load.c - reserves a slot, and maps a program's segments and a stack into it. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>

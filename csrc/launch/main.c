@@ -1,4 +1,4 @@
-#define _GNU_SOURCE /* asprintf, get_current_dir_name */
+/* launch/main.c - the command: reads options, loads server and interpreter into the slot, and jumps in. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,8 +13,8 @@
 #define FAILED  1
 #define MISUSED 2
 
-/* By which the Matchmaker knows this thread: see struct mm__host. */
-static __thread uint64_t thread_word __attribute__((tls_model("initial-exec")));
+/* By which the Matchmaker knows this thread. */
+static __thread struct mm__anchor anchor __attribute__((tls_model("initial-exec")));
 
 struct options {
   const char *output;
@@ -133,8 +133,7 @@ static int serve(struct mm__serve *serve, struct mm_error *error) {
   const struct mm__core_table *core = mm__connect(error);
   if (!core) return MM_ERROR_NOT_CONNECTED;
   mm__host_defaults(&host);
-  host.thread_word_offset =
-      (int64_t)((uint64_t)&thread_word - (uint64_t)__builtin_thread_pointer());
+  host.anchor_offset = (int64_t)((uint64_t)&anchor - (uint64_t)__builtin_thread_pointer());
   int status = core->init(&host, error);
   if (status != MM_OK) return status;
   serve->snapshot = mm__snapshot_taken;

@@ -1,3 +1,4 @@
+/* launch/process.c - what is mapped in a slot, and which modules it came from. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -125,7 +126,7 @@ static void find_build_id(const struct mm__mapping *mapping, const Elf64_Phdr *n
     if (name + padded > end - at - sizeof *note) return;
     if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 && memcmp(note + 1, "GNU", 4) == 0 &&
         note->n_descsz <= BUILD_ID_LIMIT)
-      for (uint32_t i = 0; i < note->n_descsz; i++) sprintf(text + 2 * i, "%02x", bytes[i]);
+      for (uint32_t i = 0; i < note->n_descsz; i++) sprintf(text + 2ul * i, "%02x", bytes[i]);
     at += sizeof *note + name + padded;
   }
 }

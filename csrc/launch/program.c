@@ -1,4 +1,4 @@
-#define _GNU_SOURCE /* asprintf */
+/* launch/program.c - finds an ELF file and says in one line why it cannot be a server. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* launch/slot.c - chooses a slot by the image's name, away from those of the images beside it. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>

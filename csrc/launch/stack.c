@@ -1,3 +1,4 @@
+/* launch/stack.c - a program's initial stack (psABI x86-64 3.4.1): arguments, environment, vectors. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,6 @@
 #ifndef AT_MINSIGSTKSZ
 #define AT_MINSIGSTKSZ 51
 #endif
-
-extern char **environ;
 
 /* What a server may know of its surroundings: all that is in its memory goes into the file. */
 static const char *const always_kept[] = {"PATH", "HOME", "LANG", "TZ", "LD_LIBRARY_PATH", NULL};

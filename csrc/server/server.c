@@ -1,7 +1,6 @@
 /* server/server.c - what a server links: the list of its registrations, and the way to its
  * snapshot. A server that was started by itself runs again from the start under the launcher, when
  * it asks for its snapshot. */
-#define _GNU_SOURCE /* close_range, environ */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

@@ -1,7 +1,6 @@
 /* Writes images from memory that was mapped into a free slot, and checks them with the checker and
  * with the tools that people use. Usage: image_test FOLDER; prints one line per test, exit status 1
  * when one failed. */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
