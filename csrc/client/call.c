@@ -58,7 +58,10 @@ static int explain(const struct calling *calling) {
   struct mm_error ours;
   struct mm_error *error = calling->error ? calling->error : &ours;
   int status = calling->core->outcome(error);
-  if (calling->error) mm__fault_explain(calling->function->image, error);
+  struct mm_image *image = calling->function->image;
+  /* The image that was called may have called another one. */
+  if (error->slot != image->slot) image = mm__image_in_slot(error->slot);
+  if (calling->error) mm__fault_explain(image, error);
   return status;
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct mm_image *handles;
@@ -54,13 +55,22 @@ static int copy_registry(struct mm_image *image, const struct mm__registry *from
   return MM_OK;
 }
 
+/* The file's path, whatever folder the client changes to. NULL: out of memory. */
+static char *absolute_path(const char *path) {
+  char *folder = path[0] == '/' ? NULL : get_current_dir_name();
+  char *absolute = NULL;
+  if (!folder) return strdup(path);
+  if (asprintf(&absolute, "%s/%s", folder, path) < 0) absolute = NULL;
+  free(folder);
+  return absolute;
+}
+
 static int fill_handle(const struct mm__core_table *core, struct mm_image *image, const char *path,
                        const struct mm_map_options *options, struct mm_error *error) {
   const struct mm__head *head;
   int status = core->map(path, options, &image->slot, &image->serial, error);
   if (status != MM_OK) return status;
-  image->path = realpath(path, NULL);
-  if (!image->path) image->path = strdup(path);
+  image->path = absolute_path(path);
   if (!image->path) return mm__fail(error, MM_ERROR_MEMORY, "%s: out of memory", path);
   status = core->head(image->slot, image->serial, &head, error);
   return status == MM_OK ? copy_registry(image, &head->registry, error) : status;

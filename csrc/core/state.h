@@ -59,6 +59,7 @@ struct mm__record {
 /* What changes while an image is mapped. The assembly knows `frame` and the size. */
 struct mm__state {
   struct mm__frame *frame;  /* the newest call's */
+  uint64_t tls_base;        /* the image's FS */
   struct mm__thread *owner; /* the thread inside, or preparing a call */
   uint32_t lock;            /* futex: 0 free, 1 taken, 2 taken and waited for */
   uint32_t depth;           /* calls inside one another */
@@ -75,6 +76,8 @@ struct mm__state {
 } __attribute__((aligned(1ul << MM__STATE_SHIFT)));
 _Static_assert(sizeof(struct mm__state) == 1ul << MM__STATE_SHIFT, "the assembly shifts");
 _Static_assert(__builtin_offsetof(struct mm__state, frame) == 0, "the assembly reads it");
+_Static_assert(__builtin_offsetof(struct mm__state, tls_base) == MM__STATE_TLS_BASE,
+               "the assembly reads it");
 
 /* The rest of a thread's record: interface.h shows only the beginning to clients. */
 struct mm__thread_record {
@@ -124,6 +127,9 @@ void mm__tables_open(void);
 void mm__tables_close(void);
 
 /* --- thread.c --- */
+/* FS, as the kernel knows it: right wherever the interrupted code came from. */
+uint64_t mm__fs_ask(void);
+/* FS of code that keeps the convention that %fs:0 holds it, as the gate's callers do. */
 uint64_t mm__fs_read(void);
 void mm__fs_write(uint64_t fs);
 /* The calling thread's record, armed; NULL with an error when the kernel refuses. `fs` is the

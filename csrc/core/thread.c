@@ -25,6 +25,15 @@ uint32_t mm__inclusive;
 _Static_assert(sizeof(stack_t) == sizeof(((struct mm__anchor *)0)->host_stack), "a stack_t fits");
 
 uint64_t mm__fs_read(void) {
+  uint64_t fs;
+  if (mm__has_fsgsbase)
+    __asm__ volatile("rdfsbase %0" : "=r"(fs));
+  else
+    __asm__ volatile("movq %%fs:0, %0" : "=r"(fs));
+  return fs;
+}
+
+uint64_t mm__fs_ask(void) {
   uint64_t fs = 0;
   if (mm__has_fsgsbase)
     __asm__ volatile("rdfsbase %0" : "=r"(fs));

@@ -2,8 +2,8 @@
  * Owns:    nothing; the result points into the head it was given.
  * Threads: pure.
  * Signals: no allocation, no libc: runs inside the Matchmaker.
- * Errors:  a negative mm_status. The message is a predicate ("is an ELF file but not an image"): the caller
- *          puts the file's name before it. */
+ * Errors:  a negative mm_status. The message is a predicate ("is an ELF file but not an image"):
+ *          the caller puts the file's name before it. */
 #ifndef MM_IMAGE_CHECK_H
 #define MM_IMAGE_CHECK_H
 

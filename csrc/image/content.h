@@ -1,4 +1,5 @@
-/* image/content.h - the digest of everything behind an image's head, for whoever wants to verify a whole file.
+/* image/content.h - the digest of everything behind an image's head, for whoever wants to verify a
+ * whole file.
  * Owns:    nothing; the caller lends a buffer.
  * Threads: pure, but for the descriptor's file position, which it moves.
  * Signals: no allocation, no libc: runs inside the Matchmaker.

@@ -1,4 +1,5 @@
-/* image/cpu.c - the features of this CPU, asked of the CPU and of the states that the kernel saves. */
+/* image/cpu.c - the features of this CPU, asked of the CPU and of the states that the kernel saves.
+ * */
 #include "image/cpu.h"
 
 #include <cpuid.h>

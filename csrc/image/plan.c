@@ -1,4 +1,5 @@
-/* image/plan.c - cuts regions into segments at long runs of zeros, as long as there are not too many. */
+/* image/plan.c - cuts regions into segments at long runs of zeros, as long as there are not too
+ * many. */
 #include "image/plan.h"
 
 #include <fcntl.h>

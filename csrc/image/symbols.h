@@ -1,8 +1,10 @@
-/* image/symbols.h - the symbols of the modules that were loaded in a server, at the addresses where they were.
+/* image/symbols.h - the symbols of the modules that were loaded in a server, at the addresses where
+ * they were.
  * Owns:    the lists, until mm__symbols_free.
  * Threads: one.
  * Signals: not for handlers; allocates.
- * Errors:  MM_ERROR_MEMORY. A module whose file cannot be read, or has no symbols, adds none: that is no error. */
+ * Errors:  MM_ERROR_MEMORY. A module whose file cannot be read, or has no symbols, adds none: that
+ *          is no error. */
 #ifndef MM_IMAGE_SYMBOLS_H
 #define MM_IMAGE_SYMBOLS_H
 

@@ -1,4 +1,5 @@
-/* image/tail.c - section headers that give debuggers names for segments, and the symbol table behind them. */
+/* image/tail.c - section headers that give debuggers names for segments, and the symbol table
+ * behind them. */
 #include "image/tail.h"
 
 #include <elf.h>

@@ -1,4 +1,5 @@
-/* image/writer.c - head, segments and tail go into a temporary file, which is renamed when it is whole. */
+/* image/writer.c - head, segments and tail go into a temporary file, which is renamed when it is
+ * whole. */
 #include "image/writer.h"
 
 #include <errno.h>

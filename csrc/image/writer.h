@@ -2,8 +2,8 @@
  * Owns:    the temporary file while it writes; nothing afterwards.
  * Threads: one; the memory must not change meanwhile.
  * Signals: not for handlers; allocates.
- * Errors:  MM_ERROR_SYSTEM, MM_ERROR_MEMORY, MM_ERROR_LIMIT, MM_ERROR_DAMAGED (the facts contradict the memory),
- *          with a complete one-line message. */
+ * Errors:  MM_ERROR_SYSTEM, MM_ERROR_MEMORY, MM_ERROR_LIMIT, MM_ERROR_DAMAGED (the facts contradict
+ *          the memory), with a complete one-line message. */
 #ifndef MM_IMAGE_WRITER_H
 #define MM_IMAGE_WRITER_H
 

@@ -1,9 +1,12 @@
 /* matchmaker.h - the client's interface: map images, bind their exports, call them.
  * Owns:    the process's one Matchmaker (mm_init .. mm_finalize) and what is mapped through it.
- * Threads: every function may be called from any thread; one image runs one call at a time, others wait.
- * Signals: not async-signal-safe, except mm_error_text. SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP and SIGSYS
- *          are handled while the Matchmaker is mapped; what is not its own goes to the handler that was there.
- * Errors:  0 (MM_OK) or a negative mm_status; the details go to the caller's struct mm_error, if given. */
+ * Threads: every function may be called from any thread; one image runs one call at a time, others
+ *          wait.
+ * Signals: not async-signal-safe, except mm_error_text. SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP
+ *          and SIGSYS are handled while the Matchmaker is mapped; what is not its own goes to the
+ *          handler that was there.
+ * Errors:  0 (MM_OK) or a negative mm_status; the details go to the caller's struct mm_error, if
+ *          given. */
 #ifndef MATCHMAKER_H
 #define MATCHMAKER_H
 
@@ -108,7 +111,8 @@ enum mm_signals {
       1, /* every asynchronous signal is blocked for the call: two system calls more */
 };
 
-/* What to do without although the machine has it, so that the ways of other machines can be tried. */
+/* What to do without although the machine has it, so that the ways of other machines can be tried.
+ * */
 enum mm_without {
   MM_WITHOUT_FSGSBASE = 1 << 0,  /* switch FS by system calls */
   MM_WITHOUT_INCLUSIVE = 1 << 1, /* trap system calls with a selector, as before Linux 6.17 */

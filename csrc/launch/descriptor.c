@@ -1,4 +1,5 @@
-/* launch/descriptor.c - the descriptors that a server opened and left open, which no image can hold. */
+/* launch/descriptor.c - the descriptors that a server opened and left open, which no image can
+ * hold. */
 #include <dirent.h>
 #include <limits.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* launch/main.c - the command: reads options, loads server and interpreter into the slot, and jumps in. */
+/* launch/main.c - the command: reads options, loads server and interpreter into the slot, and jumps
+ * in. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>

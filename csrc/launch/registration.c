@@ -1,4 +1,5 @@
-/* launch/registration.c - reads the list that a server's constructors made, believing no pointer in it. */
+/* launch/registration.c - reads the list that a server's constructors made, believing no pointer in
+ * it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* launch/snapshot.c - collects a stopped server's memory, modules and exports, and has the image written. */
+/* launch/snapshot.c - collects a stopped server's memory, modules and exports, and has the image
+ * written. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* launch/stack.c - a program's initial stack (psABI x86-64 3.4.1): arguments, environment, vectors. */
+/* launch/stack.c - a program's initial stack (psABI x86-64 3.4.1): arguments, environment, vectors.
+ * */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,21 +1,25 @@
-/* signature/equal.c - whether two types are one C type. Structs, unions and enums behind pointers are compared by tag. */
+/* signature/equal.c - whether two types are one C type. Structs, unions and enums behind pointers
+ * are compared by tag. */
 #include "signature/registry.h"
 
 #include <string.h>
 
 #define DEPTH_LIMIT 64
+#define STEP_LIMIT  1000000u
 
 struct pair {
   const struct mm__registry *a, *b;
+  uint32_t
+      steps; /* hostile types name each other many times over, and the ways through them multiply with the depth */
 };
 
-static bool equal(const struct pair *in, uint32_t index_a, uint32_t index_b, int depth);
+static bool equal(struct pair *in, uint32_t index_a, uint32_t index_b, int depth);
 
-static bool same_name(const struct pair *in, uint32_t a, uint32_t b) {
+static bool same_name(struct pair *in, uint32_t a, uint32_t b) {
   return strcmp(in->a->strings + a, in->b->strings + b) == 0;
 }
 
-static bool members_equal(const struct pair *in, const struct mm__type *a, const struct mm__type *b,
+static bool members_equal(struct pair *in, const struct mm__type *a, const struct mm__type *b,
                           bool names, int depth) {
   if (a->member_count != b->member_count) return false;
   for (uint32_t i = 0; i < a->member_count; i++) {
@@ -33,7 +37,7 @@ static bool tagged(const struct mm__type *type) {
 }
 
 /* A pointer says little about what it points to: the tag is enough, where there is one. */
-static bool targets_equal(const struct pair *in, const struct mm__type *a, const struct mm__type *b,
+static bool targets_equal(struct pair *in, const struct mm__type *a, const struct mm__type *b,
                           int depth) {
   if ((a->flags & MM__TYPE_CONST) != (b->flags & MM__TYPE_CONST)) return false;
   const struct mm__type *left = &in->a->types[a->target], *right = &in->b->types[b->target];
@@ -42,10 +46,11 @@ static bool targets_equal(const struct pair *in, const struct mm__type *a, const
   return equal(in, a->target, b->target, depth);
 }
 
-static bool equal(const struct pair *in, uint32_t index_a, uint32_t index_b, int depth) {
+static bool equal(struct pair *in, uint32_t index_a, uint32_t index_b, int depth) {
   const struct mm__type *a = &in->a->types[index_a], *b = &in->b->types[index_b];
-  if (depth == 0 || a->kind != b->kind || a->size != b->size || a->length != b->length)
-    return false;
+  if (in->a == in->b && index_a == index_b) return true;
+  if (in->steps++ == STEP_LIMIT || depth == 0) return false;
+  if (a->kind != b->kind || a->size != b->size || a->length != b->length) return false;
   if ((a->flags ^ b->flags) & (MM__TYPE_VARIADIC | MM__TYPE_INCOMPLETE)) return false;
   switch (a->kind) {
   case MM__POINTER:
@@ -66,6 +71,6 @@ static bool equal(const struct pair *in, uint32_t index_a, uint32_t index_b, int
 
 bool mm__type_equal(const struct mm__registry *a, uint32_t type_a, const struct mm__registry *b,
                     uint32_t type_b) {
-  struct pair in = {a, b};
+  struct pair in = {a, b, 0};
   return equal(&in, type_a, type_b, DEPTH_LIMIT);
 }

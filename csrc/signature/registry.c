@@ -1,4 +1,5 @@
-/* signature/registry.c - checks a block that may come from anywhere; after it, readers need no checks of their own. */
+/* signature/registry.c - checks a block that may come from anywhere; after it, readers need no
+ * checks of their own. */
 #include "signature/registry.h"
 
 #include <string.h>
@@ -93,7 +94,7 @@ static const char *check_array(const struct mm__registry *view, uint32_t index) 
 static const char *check_type(const struct mm__registry *view, uint32_t index) {
   const struct mm__type *type = &view->types[index];
   const char *bad = "a type that makes no sense";
-  if (type->kind >= MM__KIND_COUNT || type->flags > 7 || type->size > SIZE_LIMIT) return bad;
+  if (type->kind >= MM__KIND_COUNT || type->flags > 15 || type->size > SIZE_LIMIT) return bad;
   if (type->name >= view->string_bytes || type->alias >= view->string_bytes)
     return "a name outside of the strings";
   if (type->target >= view->type_count) return "a type that does not exist";
@@ -133,6 +134,15 @@ static const char *check_type(const struct mm__registry *view, uint32_t index) {
   }
 }
 
+/* What a function's arguments take in memory at most: each passed there, and aligned. */
+static uint64_t stack_limit(const struct mm__registry *view, const struct mm__type *function) {
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < function->member_count; i++)
+    bytes +=
+        ((uint64_t)view->types[view->members[function->first_member + i].type].size + 15) & ~15ull;
+  return bytes;
+}
+
 static const char *check_exports(const struct mm__registry *view) {
   for (uint32_t i = 0; i < view->export_count; i++) {
     const struct mm__export *export = &view->exports[i];
@@ -145,7 +155,8 @@ static const char *check_exports(const struct mm__registry *view) {
     if (!view->strings[export->prototype]) return "an export without a prototype";
     if (export->type >= view->type_count || view->types[export->type].kind != MM__FUNCTION)
       return "an export that is not a function";
-    if (export->stack_bytes % 8 || export->stack_bytes > 0x100000 || export->flags)
+    if (export->stack_bytes % 8 || export->stack_bytes > 0x100000 || export->flags ||
+        export->stack_bytes > stack_limit(view, &view->types[export->type]))
       return "an export with impossible arguments";
   }
   return NULL;

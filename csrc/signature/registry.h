@@ -1,4 +1,5 @@
-/* signature/registry.h - C types and exports as one flat, position-independent block of bytes: the registry.
+/* signature/registry.h - C types and exports as one flat, position-independent block of bytes: the
+ * registry.
  * Owns:    nothing; a view points into a block that someone else keeps alive.
  * Threads: a checked view is read-only, so any thread may read it.
  * Signals: no allocation, no locks, no libc: the freestanding Matchmaker reads registries too.
@@ -30,10 +31,12 @@ enum mm__type_flags {
   MM__TYPE_CONST = 1,      /* on the target of a pointer */
   MM__TYPE_VARIADIC = 2,   /* a function with ... */
   MM__TYPE_INCOMPLETE = 4, /* a struct, union or enum that was only named */
+  MM__TYPE_CONST_NAME = 8, /* `alias` is the name of the const type */
 };
 
-/* 32 bytes. Names are offsets into the strings, 0 (the empty string) for none. A type refers only to types by index;
- * only a pointer may refer to a type with a higher index than its own (so values never contain themselves). */
+/* 32 bytes. Names are offsets into the strings, 0 (the empty string) for none. A type refers only
+ * to types by index; only a pointer may refer to a type with a higher index than its own (so values
+ * never contain themselves). */
 struct mm__type {
   uint8_t kind;
   uint8_t flags;
@@ -68,7 +71,8 @@ struct mm__registry_header {
   uint32_t bytes; /* of the whole block */
   uint32_t type_count, member_count, export_count, string_bytes;
   uint32_t reserved[3];
-  /* then: types, members, exports (sorted by name), strings (the first byte is a NUL, the last one too) */
+  /* then: types, members, exports (sorted by name), strings (the first byte is a NUL, the last one
+   * too) */
 };
 
 /* A view of a block. Filled by mm__registry_check. */
@@ -80,21 +84,26 @@ struct mm__registry {
   uint32_t type_count, member_count, export_count, string_bytes;
 };
 
-/* Checks every byte of a block that may come from anywhere, and fills `view`. Returns NULL when it is sound, else a
- * constant English phrase that says what is wrong. `block` must be aligned to 8. Cost: linear in `bytes`.
+/* Checks every byte of a block that may come from anywhere, and fills `view`. Returns NULL when it
+ * is sound, else a constant English phrase that says what is wrong. `block` must be aligned to 8.
+ * Cost: linear in `bytes`.
  * Does not know where code lies: the caller checks the exports' addresses. */
 const char *mm__registry_check(const void *block, size_t bytes, struct mm__registry *view);
 
 /* The export with that name, or NULL. Logarithmic. */
 const struct mm__export *mm__registry_find(const struct mm__registry *registry, const char *name);
 
-/* Whether two types, of the same or of different registries, are the same C type: kind, size, signedness, pointee tags,
- * parameters. Parameter names and typedef names do not matter. Does not recurse without bound. */
+/* Whether two types, of the same or of different registries, are the same C type: kind, size,
+ * signedness, pointee tags, parameters. Parameter names and typedef names do not matter. Types that
+ * are nested too deep, or too large, to be compared in a bounded time count as different. */
 bool mm__type_equal(const struct mm__registry *a, uint32_t type_a, const struct mm__registry *b,
                     uint32_t type_b);
 
-/* Writes the canonical C text of a type, declaring `name` if it is not NULL ("const char *word", "int (*f)(int)").
- * Returns the length it needs without the NUL, like snprintf; never writes more than `size`. */
+/* Writes the canonical C text of a type, declaring `name` if it is not NULL ("const char *word",
+ * "int (*f)(int)").
+ * Returns the length it needs without the NUL, like snprintf; never writes more than `size`. Texts
+ * that are longer than 65536 bytes, and than `size`, or types nested more than 64 deep, are cut
+ * with "...". */
 size_t mm__type_text(const struct mm__registry *registry, uint32_t type, const char *name,
                      char *text, size_t size);
 

@@ -1,12 +1,14 @@
-/* signature/text.c - types as C text: what stands before a declarator's name, the name, what stands after it. */
+/* signature/text.c - types as C text: what stands before a declarator's name, the name, what stands
+ * after it. */
 #include "signature/registry.h"
 
-#define DEPTH_LIMIT 64
+#define DEPTH_LIMIT  64
+#define LENGTH_LIMIT 65536
 
 struct output {
   const struct mm__registry *registry;
   char *text;
-  size_t size, length;
+  size_t size, length, limit;
 };
 
 static void put(struct output *out, const char *text) {
@@ -27,8 +29,9 @@ static const struct mm__type *type_at(const struct output *out, uint32_t index) 
 }
 
 static bool needs_parentheses(const struct output *out, const struct mm__type *pointer) {
-  uint8_t kind = type_at(out, pointer->target)->kind;
-  return !pointer->alias && (kind == MM__ARRAY || kind == MM__FUNCTION);
+  const struct mm__type *target = type_at(out, pointer->target);
+  return !pointer->alias && !target->alias &&
+         (target->kind == MM__ARRAY || target->kind == MM__FUNCTION);
 }
 
 static void put_base(struct output *out, const struct mm__type *type) {
@@ -39,20 +42,25 @@ static void put_base(struct output *out, const struct mm__type *type) {
   put(out, *name ? name : "{...}");
 }
 
-/* `follows`: something of the declarator comes next, so a base type wants a space behind it. */
-static void put_before(struct output *out, uint32_t index, bool follows, int depth) {
+/* `follows`: something of the declarator comes next, so a base type wants a space behind it.
+ * `is_const`: the type is, which is written in front of a base type, behind the star of a pointer,
+ * and goes through an array to its elements. */
+static void put_before(struct output *out, uint32_t index, bool follows, bool is_const, int depth) {
   const struct mm__type *type = type_at(out, index);
   if (depth == 0) {
     put(out, "...");
   } else if (type->kind == MM__STRING && !type->alias) {
-    put(out, "const char *");
+    put(out, is_const ? "const char *const " : "const char *");
   } else if (type->kind == MM__POINTER && !type->alias) {
-    if (type->flags & MM__TYPE_CONST) put(out, "const ");
-    put_before(out, type->target, true, depth - 1);
+    put_before(out, type->target, true, type->flags & MM__TYPE_CONST, depth - 1);
     put(out, needs_parentheses(out, type) ? "(*" : "*");
-  } else if ((type->kind == MM__ARRAY || type->kind == MM__FUNCTION) && !type->alias) {
-    put_before(out, type->target, follows || type->kind == MM__FUNCTION, depth - 1);
+    if (is_const) put(out, "const ");
+  } else if (type->kind == MM__ARRAY && !type->alias) {
+    put_before(out, type->target, follows, is_const, depth - 1);
+  } else if (type->kind == MM__FUNCTION && !type->alias) {
+    put_before(out, type->target, true, false, depth - 1);
   } else {
+    if (is_const && !(type->alias && type->flags & MM__TYPE_CONST_NAME)) put(out, "const ");
     put_base(out, type);
     if (follows) put(out, " ");
   }
@@ -93,19 +101,20 @@ static void put_after(struct output *out, uint32_t index, int depth) {
 }
 
 static void put_type(struct output *out, uint32_t index, const char *name, int depth) {
-  /* What multiplies is not the depth but the breadth of hostile nesting: a text longer than its buffer is given up. */
-  if (depth == 0 || out->length > out->size) {
+  /* What multiplies is not the depth but the breadth of hostile nesting: a long text is given up.
+   * */
+  if (depth == 0 || out->length > out->limit) {
     put(out, "...");
     return;
   }
-  put_before(out, index, name != NULL, depth);
+  put_before(out, index, name != NULL, false, depth);
   if (name) put(out, name);
   put_after(out, index, depth);
 }
 
 size_t mm__type_text(const struct mm__registry *registry, uint32_t type, const char *name,
                      char *text, size_t size) {
-  struct output out = {registry, text, size, 0};
+  struct output out = {registry, text, size, 0, size > LENGTH_LIMIT ? size : LENGTH_LIMIT};
   put_type(&out, type, name, DEPTH_LIMIT);
   if (size) text[out.length < size ? out.length : size - 1] = 0;
   return out.length;

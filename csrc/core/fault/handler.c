@@ -45,7 +45,7 @@ void mm__fault_end(uint32_t slot, ucontext_t *context, const struct mm__outcome 
   const ucontext_t *interrupted = thread->trap ? thread->trap : context;
   uint64_t mask = *(const uint64_t *)&interrupted->uc_sigmask;
   for (struct mm__frame *f = frame; f && !f->masked; f = f->outer) f->host_mask = mask;
-  *(uint64_t *)&context->uc_sigmask = ~0ul;
+  *(uint64_t *)&context->uc_sigmask = mm__asynchronous_mask;
   thread->trap = 0;
   greg_t *registers = context->uc_mcontext.gregs;
   registers[REG_RIP] = (greg_t)mm__gate_fault;
@@ -113,7 +113,7 @@ static void host_fault(int signal, siginfo_t *info, ucontext_t *context) {
 void mm__fault_handler(int signal, siginfo_t *info, void *context_) {
   ucontext_t *context = context_;
   bool serving = mm__tables.serve.snapshot != 0;
-  uint64_t fs = mm__fs_read();
+  uint64_t fs = mm__fs_ask();
   bool inside = serving || (MM__IN_ARENA(fs) && MM__SLOT_OF(fs) != 0);
   if (signal == SIGSYS && info->si_code == SYS_USER_DISPATCH && inside) {
     uint32_t slot = serving ? mm__tables.serve.slot : MM__SLOT_OF(fs);

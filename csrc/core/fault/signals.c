@@ -121,7 +121,7 @@ static void defer(struct mm__thread_record *thread, int signal, const siginfo_t 
 }
 
 void mm__deferred_handler(int signal, siginfo_t *info, void *context) {
-  uint64_t fs = mm__fs_read();
+  uint64_t fs = mm__fs_ask();
   if (MM__IN_ARENA(fs)) {
     defer((struct mm__thread_record *)mm__states[MM__SLOT_OF(fs)].owner, signal, info, context);
     return;

@@ -22,11 +22,13 @@
 #define MM__FRAME_X87_RESULT   84
 #define MM__FRAME_SELF         88
 #define MM__FRAME_CALLER_STACK 96
+#define MM__FRAME_STACK_BYTES  104
 #define MM__FRAME_BYTES        192
 
 /* A slot's state: its newest frame comes first, and its size is a power of two, for the assembly.
  * */
-#define MM__STATE_SHIFT 8
+#define MM__STATE_SHIFT    8
+#define MM__STATE_TLS_BASE 8
 
 #ifndef __ASSEMBLER__
 #include <stdint.h>
@@ -42,6 +44,7 @@ struct mm__frame {
   uint32_t x87_result; /* the result is a long double, in st(0) */
   uint64_t self;
   uint64_t caller_stack; /* the caller's stack arguments */
+  uint64_t stack_bytes;  /* how many there are */
   uint64_t host_fs;      /* the caller's FS: inside the arena when the caller is an image */
   uint64_t host_mask;
   struct mm__thread *thread;
@@ -72,6 +75,7 @@ MM__FRAME_CHECK(image_x87, MM__FRAME_IMAGE_X87);
 MM__FRAME_CHECK(x87_result, MM__FRAME_X87_RESULT);
 MM__FRAME_CHECK(self, MM__FRAME_SELF);
 MM__FRAME_CHECK(caller_stack, MM__FRAME_CALLER_STACK);
+MM__FRAME_CHECK(stack_bytes, MM__FRAME_STACK_BYTES);
 _Static_assert(sizeof(struct mm__frame) <= MM__FRAME_BYTES, "the frame fits");
 #endif
 #endif

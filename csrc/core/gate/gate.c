@@ -14,7 +14,7 @@ struct mm__state mm__states[MM__SLOT_COUNT];
 #define CALLEE_GAP                                                                                 \
   256ul /* below a calling image's stack pointer: its red zone (psABI 3.2.2) and our distance */
 
-static const uint64_t asynchronous_mask =
+const uint64_t mm__asynchronous_mask =
     ~((1ul << (SIGSEGV - 1)) | (1ul << (SIGBUS - 1)) | (1ul << (SIGFPE - 1)) |
       (1ul << (SIGILL - 1)) | (1ul << (SIGTRAP - 1)) | (1ul << (SIGSYS - 1)));
 
@@ -59,15 +59,6 @@ static struct mm__thread_record *caller(uint64_t fs) {
   return thread ? thread : mm__thread_arm(fs, 0);
 }
 
-/* Copies the stack arguments under the image's stack mark and says where the image starts. */
-static uint64_t lay_stack(const struct mm__frame *frame, uint64_t mark, uint64_t bytes) {
-  uint64_t low = ((mark - bytes) & ~15ul);
-  const uint64_t *from = (const uint64_t *)frame->caller_stack;
-  uint64_t *to = (uint64_t *)low;
-  for (uint64_t i = 0; i < bytes / 8; i++) to[i] = from[i];
-  return low;
-}
-
 static void link_frame(struct mm__frame *frame, struct mm__state *state,
                        struct mm__thread_record *thread) {
   frame->self = (uint64_t)frame;
@@ -84,7 +75,7 @@ static void link_frame(struct mm__frame *frame, struct mm__state *state,
 static void mask_signals(struct mm__frame *frame) {
   frame->masked = mm__tables.host.signals == MM_SIGNALS_MASK && !MM__IN_ARENA(frame->host_fs);
   if (frame->masked)
-    mm__call(SYS_rt_sigprocmask, SIG_BLOCK, &asynchronous_mask, &frame->host_mask, 8);
+    mm__call(SYS_rt_sigprocmask, SIG_BLOCK, &mm__asynchronous_mask, &frame->host_mask, 8);
 }
 
 uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
@@ -118,7 +109,7 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
   if (MM__IN_ARENA(fs)) {
     struct mm__state *calling = &mm__states[MM__SLOT_OF(fs)];
     frame->caller_mark = calling->stack;
-    calling->stack = frame->caller_stack - CALLEE_GAP;
+    calling->stack = (uint64_t)frame - CALLEE_GAP;
   }
   const struct mm__entry *entry = &record->entries[index];
   frame->x87_result = entry->x87_result;
@@ -127,7 +118,8 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
   frame->entry = entry->address;
   /* From here on a fault is the call's: FS says so. */
   mm__fs_write(record->tls_base);
-  frame->image_stack = lay_stack(frame, state->stack, entry->stack_bytes);
+  frame->stack_bytes = entry->stack_bytes;
+  frame->image_stack = (state->stack - entry->stack_bytes) & ~15ul;
   state->stack = frame->image_stack;
   thread->anchor->selector = 1;
   state->calls++;
@@ -194,7 +186,7 @@ struct mm__frame *mm__gate_finish_fault(struct mm__frame *frame) {
 }
 
 _Noreturn void mm__gate_lost(void) {
-  mm__say("the gate lost its frame: FS is %lx on the way back from an image", mm__fs_read());
+  mm__say("the gate lost its frame: FS is %lx on the way back from an image", mm__fs_ask());
   mm__call(SYS_kill, mm__call(SYS_getpid), SIGKILL);
   __builtin_unreachable();
 }

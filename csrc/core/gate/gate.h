@@ -16,6 +16,8 @@ void mm__gate_finish(struct mm__frame *frame);
 struct mm__frame *mm__gate_finish_fault(struct mm__frame *frame);
 _Noreturn void mm__gate_lost(void);
 void mm__gate_fault(void);
+/* Every signal that is not raised by what the thread itself does. */
+extern const uint64_t mm__asynchronous_mask;
 _Noreturn void mm__gate_serve(uint64_t entry, uint64_t stack);
 _Noreturn void mm__signal_return(uint64_t stack);
 void mm__signal_restorer(void);

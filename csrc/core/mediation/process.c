@@ -55,7 +55,7 @@ long mm__process_arch(struct mm__trap *trap) {
   uint64_t address = (uint64_t)trap->arguments[1];
   if (trap->arguments[0] == ARCH_GET_FS) {
     if (!mm__slot_map_covers(&trap->state->map, address, address + 8, 2)) return -EFAULT;
-    *(uint64_t *)address = mm__fs_read();
+    *(uint64_t *)address = mm__fs_ask();
     return 0;
   }
   if (!trap->serving) return -EPERM;

@@ -27,7 +27,7 @@ long mm__serve_snapshot(struct mm__trap *trap) {
       .slot = trap->slot,
       .range_count = trap->state->map.count,
       .ranges = trap->state->map.ranges,
-      .tls_base = mm__fs_read(),
+      .tls_base = mm__fs_ask(),
       .stack_pointer = (uint64_t)trap->context->uc_mcontext.gregs[REG_RSP],
       .heap_low = mm__tables.serve.heap_low,
       .heap_high = trap->state->heap_high,
@@ -56,7 +56,7 @@ int mm__serve_start(const struct mm__serve *serve, struct mm_error *error) {
     return mm__fail(error, MM_ERROR_ARGUMENT, "slot %u cannot be served", serve->slot);
   mm__tables_open();
   mm__tables.serve = *serve;
-  mm__tables.host_fs = mm__fs_read();
+  mm__tables.host_fs = mm__fs_ask();
   mm__tables_close();
   /* Armed anew, with an alternate stack on which the launcher can write an image. */
   struct mm__thread_record *thread = mm__thread_here(error);

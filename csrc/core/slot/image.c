@@ -349,6 +349,7 @@ static int keep_head(struct opening *opening) {
   memset((uint8_t *)state + lock_end, 0, sizeof *state - lock_end);
   state->map.ranges = (struct mm__range *)(low + 2 * pages);
   state->map.capacity = MM__RANGE_LIMIT;
+  state->tls_base = opening->head.facts->tls_base;
   state->heap_high = opening->head.facts->heap_high;
   state->generation = 1;
   int status = fill_map(state, &opening->head);

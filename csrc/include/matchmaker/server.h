@@ -1,4 +1,5 @@
-/* matchmaker/server.h - the server's interface: register exports, snapshot the process into an image.
+/* matchmaker/server.h - the server's interface: register exports, snapshot the process into an
+ * image.
  * Owns:    the list of what is registered; nothing else.
  * Threads: a server has one thread; mm_snapshot names the others when there are any.
  * Signals: none are touched.
@@ -6,6 +7,7 @@
 #ifndef MATCHMAKER_SERVER_H
 #define MATCHMAKER_SERVER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus

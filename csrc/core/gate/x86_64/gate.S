@@ -22,6 +22,7 @@
 #include "core/slot/layout.h"
 
 #define SAVED_BYTES   (MM__FRAME_BYTES + 8)
+#define X87_PENDING   0x80    /* ES of the status word: Intel SDM vol. 1, 8.1.3 */
 #define HARMFUL_FLAGS 0x44000 /* NT, AC: Intel SDM vol. 1, 3.4.3 */
 
     .text
@@ -76,7 +77,14 @@ mm__gate_enter:
     cmpw MM__FRAME_HOST_X87(%rbx), %ax
     je 2f
     fldcw MM__FRAME_IMAGE_X87(%rbx)
-2:  /* Over to the image's stack, with the argument registers as they came. */
+2:  /* The stack arguments, while nothing of ours is live below the frame: the caller may be on that very stack. */
+    movq MM__FRAME_STACK_BYTES(%rbx), %rcx
+    shrq $3, %rcx
+    jz 8f
+    movq MM__FRAME_CALLER_STACK(%rbx), %rsi
+    movq MM__FRAME_IMAGE_STACK(%rbx), %rdi
+    rep movsq
+8:  /* Over to the image's stack, with the argument registers as they came. */
     movq MM__FRAME_RDI(%rbx), %rdi
     movq MM__FRAME_RSI(%rbx), %rsi
     movq MM__FRAME_RDX(%rbx), %rdx
@@ -125,7 +133,12 @@ mm__gate_enter:
     popfq
     pushfq
 6:  addq $8, %rsp
-    /* psABI 3.2.3: the x87 registers are empty on return, unless the result is in them. */
+    /* An x87 exception that waits would be raised at the next x87 instruction, in the caller. */
+    fnstsw %ax
+    testb $X87_PENDING, %al
+    jz 9f
+    fnclex
+9:  /* psABI 3.2.3: the x87 registers are empty on return, unless the result is in them. */
     cmpl $0, MM__FRAME_X87_RESULT(%rbx)
     jne 3f
     emms
@@ -168,12 +181,24 @@ mm__gate_enter:
     jmp .Lleave
 
 .Lslow_fs:
-    /* Without FSGSBASE only the kernel can tell FS. The image's stack is as good as any for one
-     * call. */
-    andq $-16, %rsp
+    /* Without FSGSBASE: the thread pointer says its own value (ELF TLS, variant II: %fs:0). The
+     * image may have written over it, so only what leads to a frame is believed; the kernel knows
+     * for sure. */
+    movq %fs:0, %rcx
+    movabsq $MM__ARENA_LOW, %rsi
+    movq %rcx, %rdi
+    subq %rsi, %rdi
+    shrq $MM__SLOT_SHIFT, %rdi
+    cmpq $MM__SLOT_COUNT, %rdi
+    jae 10f
+    shlq $MM__STATE_SHIFT, %rdi
+    leaq mm__states(%rip), %rsi
+    cmpq %rcx, MM__STATE_TLS_BASE(%rsi,%rdi)
+    je .Lfound_fs
+10: andq $-16, %rsp
     pushq %rax
     pushq %rdx
-    call mm__fs_read
+    call mm__fs_ask
     movq %rax, %rcx
     popq %rdx
     popq %rax

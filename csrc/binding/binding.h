@@ -1,0 +1,197 @@
+/* binding/binding.h - the objects that Lua sees, and how the binding's files share them.
+ * Owns:    a session is one opened module table and its mm_init; an image owns its handle;
+ *          functions and pointers keep their image alive, an image its session.
+ * Threads: as Lua: one state, one thread at a time.
+ * Signals: none.
+ * Errors:  raised as error objects; never while an image is held, never with memory in hand. */
+#ifndef MM_BINDING_BINDING_H
+#define MM_BINDING_BINDING_H
+
+#include "binding/compat.h"
+#include "client/client.h"
+#include "matchmaker.h"
+
+/* Every userdata begins with a `tag`, the address of its kind's byte here; the metatables are in
+ * Lua's registry under the same addresses. So a check needs no table, and objects of a module that
+ * was opened before stay good. */
+enum mm__object {
+  MM__SESSION,
+  MM__IMAGE,
+  MM__FUNCTION_OBJECT,
+  MM__POINTER_OBJECT,
+
+  MM__ERROR,
+  MM__OBJECT_COUNT
+};
+#define MM__ARGUMENT_LIMIT 255 /* more than a prototype has */
+
+extern const char mm__tags[MM__OBJECT_COUNT];
+
+struct mm__lua_image;
+
+struct mm__session {
+  const char *tag;
+  bool connected;               /* it has an mm_init to give back */
+  struct mm__lua_image *images; /* those with a handle */
+};
+
+struct mm__lua_image {
+  const char *tag;
+  struct mm_image *handle; /* NULL once collected */
+  struct mm__session *session;
+  struct mm__lua_image *next, **at; /* in the session's list */
+};
+
+/* What an argument has to be, worked out once. */
+enum mm__conversion {
+  MM__TO_INTEGER, /* low .. high */
+  MM__TO_UNSIGNED_64,
+  MM__TO_ENUM, /* low .. high, or a constant's name */
+  MM__TO_BOOL,
+  MM__TO_FLOAT,
+  MM__TO_DOUBLE,
+  MM__TO_EXTENDED,
+  MM__TO_STRING,
+  MM__TO_POINTER,
+  MM__TO_NOTHING, /* void, and what cannot cross: binding refuses it */
+};
+
+struct mm__conversion_rule {
+  int64_t low, high;
+  uint32_t type; /* in the image's registry */
+  uint8_t conversion;
+};
+
+struct mm__lua_function {
+  const char *tag;
+  struct mm__lua_image *image;
+  struct mm_function *bound; /* NULL before the first call */
+  const struct mm__export *export;
+  uint32_t count;
+  struct mm__conversion_rule rules[]; /* of the parameters, then of the result */
+};
+
+struct mm__lua_pointer {
+  const char *tag;
+  struct mm__lua_image *image;
+  uint64_t address;
+  uint32_t generation;
+  uint32_t type; /* of the pointer, in the image's registry */
+};
+
+/* The object at `index`, or NULL when something else is there. */
+static inline void *mm__object_at(lua_State *L, int index, enum mm__object kind, size_t size) {
+  void *object = lua_touserdata(L, index);
+  if (!object || lua_rawlen(L, index) < size || *(const char **)object != &mm__tags[kind])
+    return NULL;
+  return object;
+}
+
+/* --- module.c --- */
+
+/* Pushes the metatable of a kind; made and filled by the first module that is opened in a state. */
+void mm__push_metatable(lua_State *L, enum mm__object kind);
+/* Pushes a new object with its tag and metatable. */
+void *mm__object_new(lua_State *L, enum mm__object kind, size_t size);
+/* Sets functions in the table on top of the stack, each with the value below the table as its
+ * upvalue. */
+void mm__set_functions(lua_State *L, const luaL_Reg *list);
+
+/* The object at `index`, which a metamethod got as its self. Raises when it is none. */
+void *mm__self(lua_State *L, int index, enum mm__object kind, size_t size);
+
+/* --- error.c --- */
+
+void mm__error_open(lua_State *L);
+/* Pushes an error object; `error` may lie on the C stack. */
+void mm__error_push(lua_State *L, const struct mm_error *error);
+/* Pushes nil and an error object: `return mm__error_return(...)`. */
+int mm__error_return(lua_State *L, const struct mm_error *error);
+_Noreturn void mm__error_raise(lua_State *L, const struct mm_error *error);
+_Noreturn void mm__raise(lua_State *L, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* What a value is, for a message: "a number", "a pointer `struct box *`". */
+const char *mm__describe(lua_State *L, int index, char *text, size_t size);
+
+/* --- options.c --- */
+
+void mm__read_config(lua_State *L, int index, struct mm_config *config);
+/* MM_ERROR_UNSUPPORTED, with the option's name in `error`, for what comes later. Raises for what is
+ * no option. */
+int mm__read_map_options(lua_State *L, int index, struct mm_map_options *options,
+                         struct mm_error *error);
+/* Checks the options in the table of a call, and returns the highest index of its list. */
+int mm__read_call(lua_State *L, int index);
+
+/* --- image.c --- */
+
+void mm__image_open(lua_State *L);
+struct mm__lua_image *mm__image_check(lua_State *L, int index, const char *function);
+/* request_map(path, options), with the session as its upvalue. */
+int mm__request_map(lua_State *L);
+/* Gives the handle back. */
+void mm__image_collect(struct mm__lua_image *image);
+/* The file's name without folders. */
+const char *mm__image_name(const struct mm__lua_image *image);
+void mm__push_info(lua_State *L, const struct mm_image_info *info);
+/* Why nothing works any more, when the session has ended; else `error` as it is. */
+void mm__image_explain(const struct mm__lua_image *image, struct mm_error *error);
+
+/* --- exports.c --- */
+
+/* Pushes the table of all exports of the image at `index`. */
+void mm__push_exports(lua_State *L, int index);
+/* Pushes the export that is named by the string on top of the stack, in its place. Raises
+ * no_export. */
+struct mm__lua_function *mm__push_export(lua_State *L, int index);
+
+/* --- function.c --- */
+
+void mm__function_open(lua_State *L);
+/* Pushes a function for `export` of the image at `index`. */
+struct mm__lua_function *mm__function_new(lua_State *L, int index, const struct mm__export *export);
+/* Calls with the values from `first` to the top; `self`: the index of the function. Pushes the
+ * result, and returns how many. */
+int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int self, int first);
+/* bind(image, name, prototype), request_call(image, name, ...) and call(image, {name, ...}) */
+int mm__image_bind(lua_State *L);
+int mm__request_call(lua_State *L);
+int mm__image_call(lua_State *L);
+const char *mm__function_name(const struct mm__lua_function *function);
+const char *mm__function_prototype(const struct mm__lua_function *function);
+
+/* --- value.c --- */
+
+struct mm__conversion_rule mm__rule_of(const struct mm__registry *registry, uint32_t type);
+/* Converts the value at `index` to argument number `argument` (from 0), or raises. */
+void mm__value_from_lua(lua_State *L, int index, const struct mm__lua_function *function,
+                        uint32_t argument, struct mm__value *value);
+/* Pushes a result; `self`: the index of the function. Returns how many values it is. */
+int mm__value_to_lua(lua_State *L, int self, const struct mm__lua_function *function,
+                     const struct mm__value *value);
+/* Raises "NAME: argument N is `TYPE`, " and the rest. */
+_Noreturn void mm__argument_raise(lua_State *L, const struct mm__lua_function *function,
+                                  uint32_t argument, int status, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* --- wide.c: integers that a Lua number does not hold --- */
+
+/* Takes cdata (LuaJIT) and text (5.1, 5.2; for 64-bit parameters), or raises. */
+int64_t mm__wide_from_lua(lua_State *L, int index, const struct mm__lua_function *function,
+                          uint32_t argument);
+/* Pushes an integer beyond 2^53, or raises. */
+void mm__wide_to_lua(lua_State *L, const struct mm__lua_function *function, int64_t integer,
+                     bool is_unsigned);
+/* use_cdata(classify, box): what only LuaJIT's FFI can do, given by init.lua. */
+int mm__use_cdata(lua_State *L);
+
+/* --- pointer.c --- */
+
+void mm__pointer_open(lua_State *L);
+void mm__pointer_from_lua(lua_State *L, int index, const struct mm__lua_function *function,
+                          uint32_t argument, struct mm__value *value);
+/* Pushes a pointer into the image of the function at `self`. */
+void mm__pointer_to_lua(lua_State *L, int self, const struct mm__lua_function *function,
+                        const struct mm__value *value);
+
+#endif

@@ -1,0 +1,140 @@
+/* binding/error.c - error objects: tables with a kind, a message and the facts, which print as one
+ * line. */
+#include "base/error.h"
+
+#include "binding/binding.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void set_text(lua_State *L, const char *field, const char *text) {
+  if (!text[0]) return;
+  lua_pushstring(L, text);
+  lua_setfield(L, -2, field);
+}
+
+static void set_integer(lua_State *L, const char *field, int64_t integer) {
+#if MM__HAS_INTEGERS
+  lua_pushinteger(L, integer);
+#else
+  lua_pushnumber(L, (lua_Number)integer);
+#endif
+  lua_setfield(L, -2, field);
+}
+
+/* Addresses beyond 2^53 are no addresses: the nearest number tells enough. */
+static void set_address(lua_State *L, const char *field, uint64_t address) {
+  if (address <= INT64_MAX) {
+    set_integer(L, field, (int64_t)address);
+  } else {
+    lua_pushnumber(L, (lua_Number)address);
+    lua_setfield(L, -2, field);
+  }
+}
+
+/* "socket, connect" as a list. */
+static void set_refused(lua_State *L, const char *names) {
+  if (!names[0]) return;
+  lua_newtable(L);
+  for (int n = 1; *names; n++) {
+    size_t length = strcspn(names, ",");
+    lua_pushlstring(L, names, length);
+    lua_rawseti(L, -2, n);
+    names += length;
+    names += strspn(names, ", ");
+  }
+  lua_setfield(L, -2, "refused");
+}
+
+static void set_fault(lua_State *L, const struct mm_error *error) {
+  static const char *const accesses[] = {"", "reading", "writing", "executing"};
+  lua_pushboolean(L, error->was_reset != 0);
+  lua_setfield(L, -2, "was_reset");
+  set_refused(L, error->refused);
+  if (error->status == MM_ERROR_EXIT) set_integer(L, "exit_status", error->exit_status);
+  if (!error->signal) return;
+  set_text(L, "signal", mm__signal_name(error->signal));
+  if (error->access > 0 && error->access <= MM_ACCESS_EXECUTE)
+    set_text(L, "access", accesses[error->access]);
+  set_address(L, "address", error->address);
+  set_address(L, "instruction", error->instruction);
+  set_text(L, "module", error->module);
+  if (!error->symbol[0]) return;
+  set_text(L, "symbol", error->symbol);
+  set_address(L, "offset", error->offset);
+}
+
+void mm__error_push(lua_State *L, const struct mm_error *error) {
+  luaL_checkstack(L, 6, "an error object");
+  lua_newtable(L);
+  set_text(L, "kind", mm_error_kind(error->status));
+  set_text(L, "message", error->message[0] ? error->message : mm_error_text(error->status));
+  set_integer(L, "status", error->status);
+  if (error->system_error) set_integer(L, "errno", error->system_error);
+  set_text(L, "export", error->export_name);
+  set_text(L, "image", error->image);
+  if (error->status == MM_ERROR_FAULT || error->status == MM_ERROR_EXIT) set_fault(L, error);
+  luaL_where(L, 1);
+  if (lua_rawlen(L, -1))
+    lua_setfield(L, -2, "where");
+  else
+    lua_pop(L, 1);
+  mm__push_metatable(L, MM__ERROR);
+  lua_setmetatable(L, -2);
+}
+
+int mm__error_return(lua_State *L, const struct mm_error *error) {
+  lua_pushnil(L);
+  mm__error_push(L, error);
+  return 2;
+}
+
+void mm__error_raise(lua_State *L, const struct mm_error *error) {
+  mm__error_push(L, error);
+  lua_error(L);
+  __builtin_unreachable();
+}
+
+void mm__raise(lua_State *L, int status, const char *format, ...) {
+  struct mm_error error = {.status = status};
+  va_list list;
+  va_start(list, format);
+  vsnprintf(error.message, sizeof error.message, format, list);
+  va_end(list);
+  mm__error_raise(L, &error);
+}
+
+const char *mm__describe(lua_State *L, int index, char *text, size_t size) {
+  static const char *const words[] = {"nil",     "a boolean",  "userdata", "a number",   "a string",
+                                      "a table", "a function", "userdata", "a coroutine"};
+  struct mm__lua_pointer *pointer = mm__object_at(L, index, MM__POINTER_OBJECT, sizeof *pointer);
+  int type = lua_type(L, index);
+  if (pointer && pointer->image->handle) {
+    char spelling[160];
+    mm__type_text(&pointer->image->handle->registry, pointer->type, NULL, spelling,
+                  sizeof spelling);
+    snprintf(text, size, "a pointer `%s`", spelling);
+    return text;
+  }
+  if (mm__object_at(L, index, MM__IMAGE, sizeof(struct mm__lua_image))) return "an image";
+  if (mm__object_at(L, index, MM__FUNCTION_OBJECT, sizeof(struct mm__lua_function)))
+    return "an image's function";
+  if (type == LUA_TLIGHTUSERDATA && !lua_touserdata(L, index)) return "mm.null";
+  if (type == MM__TYPE_CDATA) return "cdata";
+  return type >= 0 && type <= LUA_TTHREAD ? words[type] : "nothing";
+}
+
+static int error_text(lua_State *L) {
+  lua_getfield(L, 1, "message");
+  return 1;
+}
+
+void mm__error_open(lua_State *L) {
+  mm__push_metatable(L, MM__ERROR);
+  lua_pushcfunction(L, error_text);
+  lua_setfield(L, -2, "__tostring");
+  lua_pushliteral(L, "matchmaker error");
+  lua_setfield(L, -2, "__name");
+  lua_pop(L, 1);
+}

@@ -1,0 +1,189 @@
+/* binding/function.c - exports as Lua functions: bound at the first call, and called with as little
+ * as possible around. */
+#include "binding/binding.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct mm__lua_function *self_of(lua_State *L) {
+  return mm__self(L, 1, MM__FUNCTION_OBJECT, sizeof(struct mm__lua_function));
+}
+
+static const char *text_at(const struct mm__lua_function *function, uint32_t offset) {
+  const struct mm_image *handle = function->image->handle;
+  return handle && offset ? handle->registry.strings + offset : NULL;
+}
+
+const char *mm__function_name(const struct mm__lua_function *function) {
+  return text_at(function, function->export->name);
+}
+
+const char *mm__function_prototype(const struct mm__lua_function *function) {
+  return text_at(function, function->export->prototype);
+}
+
+struct mm__lua_function *mm__function_new(lua_State *L, int index,
+                                          const struct mm__export *export) {
+  struct mm__lua_image *image = mm__object_at(L, index, MM__IMAGE, sizeof *image);
+  const struct mm__registry *registry = &image->handle->registry;
+  const struct mm__type *type = &registry->types[export->type];
+  uint32_t count = type->member_count;
+  index = mm__absolute(L, index);
+  struct mm__lua_function *function = mm__object_new(
+      L, MM__FUNCTION_OBJECT, sizeof *function + (count + 1) * sizeof *function->rules);
+  function->image = image;
+  function->bound = NULL;
+  function->export = export;
+  function->count = count;
+  for (uint32_t i = 0; i < count; i++)
+    function->rules[i] = mm__rule_of(registry, registry->members[type->first_member + i].type);
+  function->rules[count] = mm__rule_of(registry, type->target);
+  mm__push_link(L, index);
+  mm__set_link(L, -2);
+  return function;
+}
+
+/* --- calls --- */
+
+static _Noreturn void raise_for(lua_State *L, const struct mm__lua_function *function,
+                                struct mm_error *error) {
+  mm__image_explain(function->image, error);
+  snprintf(error->export_name, sizeof error->export_name, "%s", mm__function_name(function));
+  snprintf(error->image, sizeof error->image, "%s", function->image->handle->path);
+  mm__error_raise(L, error);
+}
+
+static _Noreturn void raise_count(lua_State *L, const struct mm__lua_function *function, int got) {
+  struct mm_error error = {.status = MM_ERROR_COUNT};
+  snprintf(error.message, sizeof error.message, "%s: %u argument%s expected, got %d: `%s`",
+           mm__function_name(function), function->count, function->count == 1 ? "" : "s", got,
+           mm__function_prototype(function));
+  raise_for(L, function, &error);
+}
+
+static void bind_now(lua_State *L, struct mm__lua_function *function) {
+  struct mm_error error;
+  if (!function->image->handle)
+    mm__raise(L, MM_ERROR_UNMAPPED, "%s", mm_error_text(MM_ERROR_UNMAPPED));
+  const char *name = mm__function_name(function);
+  if (mm_bind(function->image->handle, name, NULL, &function->bound, &error) != MM_OK)
+    raise_for(L, function, &error);
+}
+
+int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int self, int first) {
+  int got = lua_gettop(L) - first + 1;
+  uint32_t count = function->count;
+  if (!function->bound || !function->image->handle) bind_now(L, function);
+  if (got != (int)count) raise_count(L, function, got);
+  struct mm__value values[count + 1];
+  struct mm_error error;
+  for (uint32_t i = 0; i < count; i++)
+    mm__value_from_lua(L, first + (int)i, function, i, &values[i]);
+  if (mm__function_call(function->bound, values, &values[count], &error) != MM_OK)
+    raise_for(L, function, &error);
+  return mm__value_to_lua(L, self, function, &values[count]);
+}
+
+static int call(lua_State *L) {
+  struct mm__lua_function *function = self_of(L);
+  return mm__function_invoke(L, function, 1, 2);
+}
+
+/* The name that is at `index` gives way to the function. */
+static int call_by_name(lua_State *L, const char *function_name, int index) {
+  char text[200];
+  if (lua_type(L, index) != LUA_TSTRING)
+    mm__raise(L, MM_ERROR_ARGUMENT, "%s: the name of an export is a string, got %s", function_name,
+              lua_isnone(L, index) ? "nothing" : mm__describe(L, index, text, sizeof text));
+  lua_pushvalue(L, index);
+  struct mm__lua_function *function = mm__push_export(L, 1);
+  lua_replace(L, index);
+  return mm__function_invoke(L, function, index, index + 1);
+}
+
+int mm__request_call(lua_State *L) {
+  mm__image_check(L, 1, "request_call");
+  return call_by_name(L, "request_call", 2);
+}
+
+int mm__image_call(lua_State *L) {
+  mm__image_check(L, 1, "call");
+  lua_settop(L, 2);
+  int count = mm__read_call(L, 2);
+  luaL_checkstack(L, count + 10, "arguments");
+  for (int i = 1; i <= count; i++) lua_rawgeti(L, 2, i);
+  return call_by_name(L, "call", 3);
+}
+
+/* --- binding with an expectation --- */
+
+/* A prototype that was found right is remembered beside the image: binding again must not take
+ * memory again. */
+static bool is_known(lua_State *L, const char *name, const char *prototype) {
+  mm__push_link(L, 1);
+  lua_pushfstring(L, "%s\n%s", name, prototype);
+  lua_rawget(L, -2);
+  bool known = !lua_isnil(L, -1);
+  lua_pop(L, 2);
+  return known;
+}
+
+static void remember(lua_State *L, const char *name, const char *prototype) {
+  mm__push_link(L, 1);
+  lua_pushfstring(L, "%s\n%s", name, prototype);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+int mm__image_bind(lua_State *L) {
+  struct mm__lua_image *image = mm__image_check(L, 1, "bind");
+  struct mm_error error;
+  char text[200];
+  lua_settop(L, 3);
+  if (lua_type(L, 2) != LUA_TSTRING)
+    mm__raise(L, MM_ERROR_ARGUMENT, "bind: argument 2 is the name of an export, got %s",
+              mm__describe(L, 2, text, sizeof text));
+  if (!lua_isnil(L, 3) && lua_type(L, 3) != LUA_TSTRING)
+    mm__raise(L, MM_ERROR_ARGUMENT, "bind: argument 3 is a prototype or nil, got %s",
+              mm__describe(L, 3, text, sizeof text));
+  const char *name = lua_tostring(L, 2), *prototype = lua_tostring(L, 3);
+  lua_pushvalue(L, 2);
+  struct mm__lua_function *function = mm__push_export(L, 1);
+  if (!prototype || is_known(L, name, prototype)) return 1;
+  if (mm_bind(image->handle, name, prototype, &function->bound, &error) != MM_OK)
+    raise_for(L, function, &error);
+  remember(L, name, prototype);
+  return 1;
+}
+
+/* --- what a function tells about itself --- */
+
+static int text(lua_State *L) {
+  const struct mm__lua_function *function = self_of(L);
+  const char *prototype = mm__function_prototype(function);
+  lua_pushstring(L, prototype ? prototype : "function of an image that is gone");
+  return 1;
+}
+
+static int field(lua_State *L) {
+  const struct mm__lua_function *function = self_of(L);
+  const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  const char *value = NULL;
+  if (strcmp(name, "name") == 0) value = mm__function_name(function);
+  if (strcmp(name, "prototype") == 0) value = mm__function_prototype(function);
+  if (strcmp(name, "doc") == 0) value = text_at(function, function->export->doc);
+  lua_pushstring(L, value);
+  return 1;
+}
+
+void mm__function_open(lua_State *L) {
+  static const luaL_Reg list[] = {
+      {"__call", call}, {"__tostring", text}, {"__index", field}, {NULL, NULL}};
+  lua_pushnil(L);
+  mm__push_metatable(L, MM__FUNCTION_OBJECT);
+  mm__set_functions(L, list);
+  lua_pushliteral(L, "matchmaker function");
+  lua_setfield(L, -2, "__name");
+  lua_pop(L, 2);
+}

@@ -1,0 +1,182 @@
+/* binding/options.c - tables of options, read strictly: a name that is not known, or a value of
+ * another type, is an error. */
+#include "base/error.h"
+#include "binding/binding.h"
+
+#include <math.h>
+#include <string.h>
+
+struct name {
+  const char *text;
+  uint32_t value;
+};
+
+static const struct name guards[] = {
+    {"pages", MM_GUARD_PAGES}, {"open", MM_GUARD_OPEN}, {"keys", MM_GUARD_KEYS}, {NULL, 0}};
+static const struct name grants[] = {{"output", MM_GRANT_OUTPUT},         {"files", MM_GRANT_FILES},
+                                     {"sockets", MM_GRANT_SOCKETS},       {"jit", MM_GRANT_JIT},
+                                     {"everything", MM_GRANT_EVERYTHING}, {NULL, 0}};
+static const struct name fault_ends[] = {{"reset", 0}, {"dead", 1}, {NULL, 0}};
+static const struct name signal_ways[] = {
+    {"defer", MM_SIGNALS_DEFER}, {"mask", MM_SIGNALS_MASK}, {NULL, 0}};
+static const struct name lacks[] = {
+    {"fsgsbase", MM_WITHOUT_FSGSBASE}, {"inclusive", MM_WITHOUT_INCLUSIVE}, {NULL, 0}};
+
+/* The value of one option is on top of the stack. */
+struct option {
+  lua_State *L;
+  const char *function, *name;
+};
+
+static _Noreturn void wrong(const struct option *option, const char *wanted) {
+  char text[200];
+  mm__raise(option->L, MM_ERROR_ARGUMENT, "%s: option `%s` is %s, got %s", option->function,
+            option->name, wanted, mm__describe(option->L, -1, text, sizeof text));
+}
+
+static bool is(const struct option *option, const char *name) {
+  return strcmp(option->name, name) == 0;
+}
+
+/* One of the names, at `index`. */
+static uint32_t read_name(const struct option *option, int index, const struct name *names) {
+  lua_State *L = option->L;
+  char list[128] = "";
+  const char *text = lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : NULL;
+  for (const struct name *name = names; name->text; name++) {
+    if (text && strcmp(text, name->text) == 0) return name->value;
+    strcat(list, name == names ? "\"" : name[1].text ? ", \"" : " or \"");
+    strcat(strcat(list, name->text), "\"");
+  }
+  if (!text) wrong(option, list);
+  mm__raise(L, MM_ERROR_ARGUMENT, "%s: option `%s` is %s, got \"%.100s\"", option->function,
+            option->name, list, text);
+}
+
+/* A name or a list of names, as bits. */
+static uint32_t read_names(const struct option *option, const struct name *names) {
+  lua_State *L = option->L;
+  uint32_t bits = 0;
+  if (!lua_istable(L, -1)) return read_name(option, -1, names);
+  for (int i = 1; i <= (int)lua_rawlen(L, -1); i++) {
+    lua_rawgeti(L, -1, i);
+    bits |= read_name(option, -1, names);
+    lua_pop(L, 1);
+  }
+  return bits;
+}
+
+static uint64_t read_count(const struct option *option, const char *wanted, double most) {
+  lua_Number number = lua_tonumber(option->L, -1);
+  if (lua_type(option->L, -1) != LUA_TNUMBER) wrong(option, wanted);
+  if (!(number >= 1 && number <= most) || floor(number) != number)
+    mm__raise(option->L, MM_ERROR_ARGUMENT, "%s: option `%s` is %s, got %.14g", option->function,
+              option->name, wanted, number);
+  return (uint64_t)number;
+}
+
+static uint32_t read_boolean(const struct option *option) {
+  if (!lua_isboolean(option->L, -1)) wrong(option, "true or false");
+  return (uint32_t)lua_toboolean(option->L, -1);
+}
+
+static _Noreturn void unknown(const struct option *option) {
+  mm__raise(option->L, MM_ERROR_ARGUMENT, "%s: there is no option `%.100s`", option->function,
+            option->name);
+}
+
+/* The next option of the table at `index`; its key stays below its value. */
+static bool next_option(struct option *option, int index) {
+  lua_State *L = option->L;
+  char text[200];
+  if (!lua_next(L, index)) return false;
+  if (lua_type(L, -2) != LUA_TSTRING)
+    mm__raise(L, MM_ERROR_ARGUMENT, "%s: the name of an option is a string, got %s",
+              option->function, mm__describe(L, -2, text, sizeof text));
+  option->name = lua_tostring(L, -2);
+  return true;
+}
+
+/* Whether there are options at all. */
+static bool begin(const struct option *option, int index) {
+  char text[200];
+  if (lua_isnoneornil(option->L, index)) return false;
+  if (!lua_istable(option->L, index))
+    mm__raise(option->L, MM_ERROR_ARGUMENT, "%s: argument %d is a table of options, got %s",
+              option->function, index, mm__describe(option->L, index, text, sizeof text));
+  luaL_checkstack(option->L, 6, "options");
+  lua_pushnil(option->L);
+  return true;
+}
+
+void mm__read_config(lua_State *L, int index, struct mm_config *config) {
+  struct option option = {L, "init", NULL};
+  if (!begin(&option, index)) return;
+  for (; next_option(&option, index); lua_pop(L, 1)) {
+    if (is(&option, "images"))
+      config->image_limit = (uint32_t)read_count(&option, "a number of images", UINT32_MAX);
+    else if (is(&option, "image_bytes"))
+      config->image_bytes_limit = read_count(&option, "a number of bytes", 0x1p53);
+    else if (is(&option, "exports"))
+      config->export_limit = (uint32_t)read_count(&option, "a number of exports", UINT32_MAX);
+    else if (is(&option, "signals"))
+      config->signals = read_name(&option, -1, signal_ways);
+    else if (is(&option, "without"))
+      config->without = read_names(&option, lacks);
+    else
+      unknown(&option);
+  }
+}
+
+static bool is_later(const struct option *option) {
+  return is(option, "sealed") || is(option, "strict") || is(option, "timeout") ||
+         is(option, "stateless");
+}
+
+static void read_map_option(const struct option *option, struct mm_map_options *options) {
+  if (is(option, "guard"))
+    options->guard = read_name(option, -1, guards);
+  else if (is(option, "grant"))
+    options->grants = read_names(option, grants);
+  else if (is(option, "memory"))
+    options->memory_bytes = read_count(option, "a number of bytes", 0x1p53);
+  else if (is(option, "on_fault"))
+    options->dead_on_fault = read_name(option, -1, fault_ends);
+  else if (is(option, "verify"))
+    options->verify = read_boolean(option);
+  else
+    unknown(option);
+}
+
+int mm__read_map_options(lua_State *L, int index, struct mm_map_options *options,
+                         struct mm_error *error) {
+  struct option option = {L, "request_map", NULL};
+  int status = MM_OK;
+  if (!begin(&option, index)) return MM_OK;
+  for (; next_option(&option, index); lua_pop(L, 1)) {
+    if (!is_later(&option))
+      read_map_option(&option, options);
+    else if (lua_toboolean(L, -1))
+      status = mm__fail(error, MM_ERROR_UNSUPPORTED, "request_map: option `%s` is not there yet",
+                        option.name);
+  }
+  return status;
+}
+
+int mm__read_call(lua_State *L, int index) {
+  struct option option = {L, "call", NULL};
+  int count = 0;
+  if (!begin(&option, index)) mm__raise(L, MM_ERROR_ARGUMENT, "call: argument 1 is a table");
+  for (; lua_next(L, index); lua_pop(L, 1)) {
+    if (lua_type(L, -2) == LUA_TNUMBER) {
+      lua_Number number = lua_tonumber(L, -2);
+      if (number > count && number <= MM__ARGUMENT_LIMIT) count = (int)number;
+      continue;
+    }
+    option.name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
+    if (!is(&option, "timeout")) unknown(&option);
+    if (lua_toboolean(L, -1))
+      mm__raise(L, MM_ERROR_UNSUPPORTED, "call: option `timeout` is not there yet");
+  }
+  return count;
+}

@@ -1,0 +1,115 @@
+/* binding/wide.c - 64-bit integers that a Lua number does not hold: cdata in LuaJIT, text in 5.1
+ * and 5.2 for arguments. */
+#include "binding/binding.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static const char classify_key, box_key;
+
+int mm__use_cdata(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_settop(L, 2);
+  lua_pushlightuserdata(L, (void *)&box_key);
+  lua_insert(L, 2);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  lua_pushlightuserdata(L, (void *)&classify_key);
+  lua_insert(L, 1);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  return 0;
+}
+
+static bool push_helper(lua_State *L, const char *key) {
+  luaL_checkstack(L, 4, "a 64-bit integer");
+  lua_pushlightuserdata(L, (void *)key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  if (!lua_isnil(L, -1)) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
+static _Noreturn void wrong_type(lua_State *L, int index, const struct mm__lua_function *function,
+                                 uint32_t argument) {
+  char text[200];
+  mm__argument_raise(L, function, argument, MM_ERROR_TYPE, "got %s",
+                     mm__describe(L, index, text, sizeof text));
+}
+
+/* Whether 64 bits, read with or without a sign, are in the range of the parameter. */
+static bool fits(const struct mm__conversion_rule *rule, int64_t integer, bool is_unsigned) {
+  bool is_large = is_unsigned && integer < 0;
+  if (rule->conversion == MM__TO_UNSIGNED_64) return is_unsigned || integer >= 0;
+  return !is_large && integer >= rule->low && integer <= rule->high;
+}
+
+static int64_t from_cdata(lua_State *L, int index, const struct mm__lua_function *function,
+                          uint32_t argument) {
+  index = mm__absolute(L, index);
+  if (!push_helper(L, &classify_key)) wrong_type(L, index, function, argument);
+  lua_pushvalue(L, index);
+  lua_call(L, 1, 1);
+  int kind = (int)lua_tonumber(L, -1); /* 0: neither int64_t nor uint64_t */
+  lua_pop(L, 1);
+  if (kind == 0) wrong_type(L, index, function, argument);
+  int64_t integer = *(const int64_t *)lua_topointer(L, index);
+  if (fits(&function->rules[argument], integer, kind == 2)) return integer;
+  if (kind == 2)
+    mm__argument_raise(L, function, argument, MM_ERROR_RANGE, "%lluULL is out of range",
+                       (unsigned long long)integer);
+  mm__argument_raise(L, function, argument, MM_ERROR_RANGE, "%lldLL is out of range",
+                     (long long)integer);
+}
+
+#if !MM__HAS_INTEGERS
+/* Decimal or 0x, with nothing around it. */
+static int64_t from_text(lua_State *L, int index, const struct mm__lua_function *function,
+                         uint32_t argument) {
+  const struct mm__conversion_rule *rule = &function->rules[argument];
+  size_t length;
+  const char *text = lua_tolstring(L, index, &length), *digits = text + (*text == '-');
+  bool is_unsigned = rule->conversion == MM__TO_UNSIGNED_64 && digits == text;
+  int base = digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X') ? 16 : 10;
+  char *end = NULL;
+  errno = 0;
+  int64_t integer = is_unsigned ? (int64_t)strtoull(text, &end, base) : strtoll(text, &end, base);
+  if (digits[0] < '0' || digits[0] > '9' || end != text + length)
+    mm__argument_raise(L, function, argument, MM_ERROR_TYPE, "\"%.100s\" is not an integer", text);
+  if (errno || !fits(rule, integer, is_unsigned))
+    mm__argument_raise(L, function, argument, MM_ERROR_RANGE, "%.100s is out of range", text);
+  return integer;
+}
+
+static bool takes_text(lua_State *L, const struct mm__conversion_rule *rule) {
+  bool is_wide = rule->conversion == MM__TO_UNSIGNED_64 || rule->low == INT64_MIN;
+  bool has_cdata = push_helper(L, &classify_key);
+  if (has_cdata) lua_pop(L, 1);
+  return is_wide && rule->conversion != MM__TO_ENUM && !has_cdata;
+}
+#endif
+
+int64_t mm__wide_from_lua(lua_State *L, int index, const struct mm__lua_function *function,
+                          uint32_t argument) {
+  int type = lua_type(L, index);
+  if (type == MM__TYPE_CDATA) return from_cdata(L, index, function, argument);
+#if !MM__HAS_INTEGERS
+  if (type == LUA_TSTRING && takes_text(L, &function->rules[argument]))
+    return from_text(L, index, function, argument);
+#endif
+  wrong_type(L, index, function, argument);
+}
+
+void mm__wide_to_lua(lua_State *L, const struct mm__lua_function *function, int64_t integer,
+                     bool is_unsigned) {
+  if (!push_helper(L, &box_key)) {
+    const char *name = mm__function_name(function);
+    if (is_unsigned)
+      mm__raise(L, MM_ERROR_RANGE, "%s: the result %llu does not fit a Lua number exactly", name,
+                (unsigned long long)integer);
+    mm__raise(L, MM_ERROR_RANGE, "%s: the result %lld does not fit a Lua number exactly", name,
+              (long long)integer);
+  }
+  lua_pushlightuserdata(L, &integer);
+  lua_pushboolean(L, is_unsigned);
+  lua_call(L, 2, 1);
+}

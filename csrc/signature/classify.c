@@ -1,0 +1,98 @@
+/* signature/classify.c - the classes of psABI x86-64 3.2.3, and the registers that arguments use
+ * up. */
+#include "signature/classify.h"
+
+#define INTEGER_REGISTERS 6u /* rdi rsi rdx rcx r8 r9 */
+#define SSE_REGISTERS     8u /* xmm0 to xmm7 */
+
+enum class { NO_CLASS, SSE, INTEGER, X87, MEMORY };
+
+static uint16_t bytes_mask(uint32_t size) { return (uint16_t)((1u << size) - 1); }
+
+static void merge(struct mm__passing *whole, const struct mm__type *type,
+                  const struct mm__passing *part, uint64_t offset) {
+  if (type->size == 0) return;
+  if (part->memory || offset + type->size > 16 || offset % type->align) {
+    whole->memory = true;
+    return;
+  }
+  whole->integer |= (uint16_t)(part->integer << offset);
+  whole->sse |= (uint16_t)(part->sse << offset);
+  whole->x87 |= (uint16_t)(part->x87 << offset);
+}
+
+static struct mm__passing classify_parts(const struct mm__registry *registry,
+                                         const struct mm__type *type,
+                                         const struct mm__passing *passing) {
+  struct mm__passing whole = {0, 0, 0, type->size > 16};
+  if (type->kind == MM__ARRAY) {
+    const struct mm__type *element = &registry->types[type->target];
+    for (uint64_t i = 0; i < type->length && element->size && !whole.memory; i++)
+      merge(&whole, element, &passing[type->target], i * element->size);
+    return whole;
+  }
+  for (uint32_t i = 0; i < type->member_count && !whole.memory; i++) {
+    const struct mm__member *field = &registry->members[type->first_member + i];
+    merge(&whole, &registry->types[field->type], &passing[field->type], (uint64_t)field->value);
+  }
+  return whole;
+}
+
+struct mm__passing mm__classify(const struct mm__registry *registry, uint32_t index,
+                                const struct mm__passing *passing) {
+  const struct mm__type *type = &registry->types[index];
+  switch (type->kind) {
+  case MM__VOID:
+  case MM__FUNCTION:
+    return (struct mm__passing){0};
+  case MM__FLOAT:
+    if (type->size == 16) return (struct mm__passing){.x87 = 0xffff};
+    return (struct mm__passing){.sse = bytes_mask(type->size)};
+  case MM__ARRAY:
+  case MM__STRUCT:
+  case MM__UNION:
+    return classify_parts(registry, type, passing);
+  default:
+    return (struct mm__passing){.integer = bytes_mask(type->size)};
+  }
+}
+
+/* 3.2.3, "Classification", step 4: INTEGER wins, then x87 with anything else is MEMORY. */
+static enum class eightbyte(const struct mm__passing *passing, unsigned which) {
+  uint16_t mask = which ? 0xff00 : 0x00ff; if (passing->integer & mask) return INTEGER;
+  if (passing->x87 & mask) return passing->sse & mask ? MEMORY : X87;
+  return passing->sse & mask ? SSE : NO_CLASS;
+}
+
+/* Step 5, the clean-up: the upper half of an x87 value counts only behind its lower half. */
+static bool in_memory(const struct mm__passing *passing) {
+  enum class low = eightbyte(passing, 0), high = eightbyte(passing, 1);
+  return passing->memory || low == MEMORY || high == MEMORY || (high == X87 && low != X87);
+}
+
+static bool take_registers(const struct mm__passing *passing, unsigned *integers, unsigned *sses) {
+  unsigned wanted[MEMORY + 1] = {0};
+  for (unsigned i = 0; i < 2; i++) wanted[eightbyte(passing, i)]++;
+  if (in_memory(passing) || wanted[X87] || wanted[INTEGER] > *integers || wanted[SSE] > *sses)
+    return false;
+  *integers -= wanted[INTEGER];
+  *sses -= wanted[SSE];
+  return true;
+}
+
+uint64_t mm__classify_stack_bytes(const struct mm__registry *registry, uint32_t function,
+                                  const struct mm__passing *passing) {
+  const struct mm__type *type = &registry->types[function];
+  unsigned integers = INTEGER_REGISTERS, sses = SSE_REGISTERS;
+  uint64_t bytes = 0;
+  if (in_memory(&passing[type->target])) integers--; /* the result's address is in rdi */
+  for (uint32_t i = 0; i < type->member_count; i++) {
+    uint32_t index = registry->members[type->first_member + i].type;
+    const struct mm__type *of = &registry->types[index];
+    if (of->size == 0 || take_registers(&passing[index], &integers, &sses)) continue;
+    uint64_t align = of->align > 8 ? of->align : 8;
+    bytes = (bytes + align - 1) & -align;
+    bytes += ((uint64_t)of->size + 7) & -(uint64_t)8;
+  }
+  return bytes;
+}
