@@ -1,0 +1,337 @@
+-- What a call, a map and a reset cost, against what else one could do. All contestants take turns,
+-- and medians are quoted, so that a busy machine disturbs all of them alike. Compare ratios between
+-- machines, not times.
+--
+--     bench.lua [BUILD]     run from the project's root; BUILD is where things were built (build)
+
+local mm = require "matchmaker"
+local measure = require "bench.measure"
+local plot = require "bench.plot"
+
+local BUILD = arg and arg[1] or "build"
+local FOLDER = BUILD .. "/bench/"
+local ROUNDS = tonumber(os.getenv "MM_BENCH_ROUNDS") or 11
+local SIZES_MIB = { 2, 200, 2048 }
+local WORD = "asztal"
+local BATCH = 100
+
+local has_ffi, ffi = pcall(require, "ffi")
+package.cpath = FOLDER .. "?.so;" .. package.cpath
+
+-- With a slash, so that the dynamic linker takes it for a path.
+local function path_of(name) return (FOLDER:find "^/" and "" or "./") .. FOLDER .. name end
+
+local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+
+local function run(command)
+  local pipe = assert(io.popen(command, "r"))
+  local output = pipe:read "*a"
+  pipe:close()
+  return output
+end
+
+local function run_number(command)
+  return assert(tonumber(run(command)), "not a number from: " .. command)
+end
+
+-- ---- images that only this needs ----
+
+local function make_big(mebibytes)
+  local path = ("%sbig_%d.mmi"):format(FOLDER, mebibytes)
+  local free_kib = tonumber(run("df -Pk " .. quote(FOLDER)):match "\n%S+%s+%d+%s+%d+%s+(%d+)")
+  if free_kib and free_kib < mebibytes * 1024 * 1.2 then
+    print(("(no room for an image of %d MiB: left out)"):format(mebibytes))
+    return nil
+  end
+  run(("%s/matchmaker-launch -o %s %s/fixture/big %d"):format(BUILD, quote(path), BUILD,
+    mebibytes))
+  return path
+end
+
+-- ---- calls ----
+
+-- Maps anew for every sample: what a guard learned is learned again, and two guards never share an
+-- image.
+local function in_image(path, options, export, arguments, ...)
+  local rest = { ... }
+  return function()
+    local image = assert(mm.request_map(path, options))
+    local ns = measure.call(image.exports[export], arguments, rest[1], rest[2])
+    assert(image:unmap())
+    return ns
+  end
+end
+
+local function in_batch(path, export, ...)
+  local list = {}
+  for i = 1, BATCH do list[i] = { ... } end
+  return function()
+    local image = assert(mm.request_map(path))
+    local ns = measure.call(function() return image:batch(export, list) end, "")
+    assert(image:unmap())
+    return ns / BATCH
+  end
+end
+
+local function in_open(path, export, arguments, ...)
+  local rest = { ... }
+  return function()
+    local image, ns = assert(mm.request_map(path)), nil
+    image:open(function()
+      ns = measure.call(image.exports[export], arguments, rest[1], rest[2])
+    end)
+    assert(image:unmap())
+    return ns
+  end
+end
+
+local function has(image, method)
+  local found, value = pcall(function() return image[method] end)
+  return found and type(value) == "function"
+end
+
+local function by_daemon(socket, what, calls, processor)
+  local command = ("%sdaemon ask %s %s %d %s %s"):format(FOLDER, socket, what, calls, processor,
+    WORD)
+  return function() return run_number(command) end
+end
+
+local function add_calls(spell_image, math_image, socket, able)
+  local rows = {}
+  local function row(name, ours, f) rows[#rows + 1] = { name = name, ours = ours, measure = f } end
+  local c_function = require "add".add
+  if has_ffi then
+    ffi.cdef "int bench_add(int a, int b);"
+    local library = ffi.load(path_of "add.so")
+    row("LuaJIT FFI, library in the process", false, function()
+      return measure.call(library.bench_add, "i % 1000, 1")
+    end)
+  end
+  row("Lua C function, library in the process", false, function()
+    return measure.call(c_function, "i % 1000, 1")
+  end)
+  row("image, guard open", true, in_image(spell_image, { guard = "open" }, "add", "i % 1000, 1"))
+  if able.open then
+    row("image, guard pages, left open", true, in_open(spell_image, "add", "i % 1000, 1"))
+  end
+  if able.batch then
+    row(("image, guard pages, batch of %d"):format(BATCH), true, in_batch(spell_image, "add", 1, 2))
+  end
+  row("image, guard pages", true, in_image(spell_image, nil, "add", "i % 1000, 1"))
+  row("small image, guard pages", true, in_image(math_image, nil, "add", "i % 1000, 1"))
+  row("daemon, both on one CPU", false, by_daemon(socket, "add", 5000, "0"))
+  row("daemon, left to the scheduler", false, by_daemon(socket, "add", 5000, "free"))
+  return { title = "One call: add(a, b)", rows = rows }
+end
+
+local function spell_calls(spell_image, aff, dic, socket, able)
+  local rows = {}
+  local function row(name, ours, f) rows[#rows + 1] = { name = name, ours = ours, measure = f } end
+  local module = require "spell"
+  module.load(aff, dic)
+  if has_ffi then
+    ffi.cdef "int bench_spell(const char *word);"
+    local library = ffi.load(path_of "spell.so")
+    row("LuaJIT FFI, library in the process", false, function()
+      return measure.call(library.bench_spell, "a", WORD)
+    end)
+  end
+  row("Lua C function, library in the process", false, function()
+    return measure.call(module.spell, "a", WORD)
+  end)
+  row("image, guard open", true, in_image(spell_image, { guard = "open" }, "spell", "a", WORD))
+  if able.open then
+    row("image, guard pages, left open", true, in_open(spell_image, "spell", "a", WORD))
+  end
+  if able.batch then
+    row(("image, guard pages, batch of %d"):format(BATCH), true,
+      in_batch(spell_image, "spell", WORD))
+  end
+  row("image, guard pages", true, in_image(spell_image, nil, "spell", "a", WORD))
+  row("daemon, both on one CPU", false, by_daemon(socket, "spell", 5000, "0"))
+  row("daemon, left to the scheduler", false, by_daemon(socket, "spell", 5000, "free"))
+  return { title = "One call: spell(word)", rows = rows }
+end
+
+-- ---- maps ----
+
+local function floor_of(path)
+  local segments, map_ns, unmap_ns = run(("%smmap_floor %s 200"):format(FOLDER, quote(path)))
+    :match "(%d+) (%d+) (%d+)"
+  return tonumber(map_ns), tonumber(unmap_ns), tonumber(segments)
+end
+
+local function map_ns(path, options)
+  local start = measure.now()
+  local image = assert(mm.request_map(path, options))
+  local ns = measure.now() - start
+  assert(image:unmap())
+  return ns
+end
+
+local function maps(images)
+  local rows = {}
+  for _, image in ipairs(images) do
+    local _, _, segments = floor_of(image.path)
+    rows[#rows + 1] = {
+      name = ("%s: bare mmap of its %d segments"):format(image.name, segments),
+      base = #rows + 1,
+      measure = function() return (floor_of(image.path)) end,
+    }
+    rows[#rows + 1] = {
+      name = image.name .. ": request_map",
+      ours = true,
+      base = #rows,
+      measure = function() return map_ns(image.path) end,
+    }
+  end
+  return { title = "Mapping an image, by its size in memory", rows = rows }
+end
+
+local function starts(spell_image, aff, dic)
+  local direct = ("%s/example/direct %s %s time"):format(BUILD, quote(aff), quote(dic))
+  return {
+    title = "Until the dictionary can be used",
+    rows = {
+      {
+        name = "hunspell loads its dictionary",
+        measure = function() return run_number(direct) * 1e6 end,
+      },
+      {
+        name = "image: request_map",
+        ours = true,
+        measure = function() return map_ns(spell_image) end,
+      },
+      {
+        name = "image: request_map, and the first answer",
+        ours = true,
+        measure = function()
+          local start = measure.now()
+          local image = assert(mm.request_map(spell_image))
+          image.exports.spell(WORD)
+          local ns = measure.now() - start
+          assert(image:unmap())
+          return ns
+        end,
+      },
+    },
+  }
+end
+
+local function resets(path)
+  local rows = {}
+  for _, pages in ipairs { 1, 10, 100, 500 } do
+    rows[#rows + 1] = {
+      name = ("%d page%s changed"):format(pages, pages == 1 and "" or "s"),
+      ours = true,
+      measure = function()
+        local image = assert(mm.request_map(path))
+        image.exports.touch(pages)
+        local start = measure.now()
+        assert(image:reset())
+        local ns = measure.now() - start
+        assert(image:unmap())
+        return ns
+      end,
+    }
+  end
+  return { title = "Reset of an image of 2 MiB", rows = rows }
+end
+
+-- ---- output ----
+
+local function print_section(section)
+  print()
+  print(section.title)
+  for _, row in ipairs(section.rows) do
+    local base = section.rows[row.base or 1].ns
+    local ratio = row.ns / base
+    row.ratio = ratio
+    print(("  %-48s %10s   %s"):format(row.name, measure.text(row.ns),
+      row.ns == base and "1" or (ratio < 10 and "x %.2g" or "x %.0f"):format(ratio)))
+  end
+end
+
+local function json(value)
+  if type(value) == "number" then return ("%.6g"):format(value) end
+  if type(value) == "string" then
+    return '"' .. value:gsub('[%c"\\]', function(c) return ("\\u%04x"):format(c:byte()) end) .. '"'
+  end
+  local out = {}
+  if #value > 0 then
+    for i, item in ipairs(value) do out[i] = json(item) end
+    return "[" .. table.concat(out, ",") .. "]"
+  end
+  local names = {}
+  for name, item in pairs(value) do
+    if type(item) ~= "function" and type(item) ~= "boolean" then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for i, name in ipairs(names) do out[i] = json(name) .. ":" .. json(value[name]) end
+  return "{" .. table.concat(out, ",\n") .. "}"
+end
+
+local function write(path, text)
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+end
+
+local function machine()
+  local processor = "unknown"
+  for line in io.lines "/proc/cpuinfo" do
+    processor = line:match "^model name%s*:%s*(.*)" or processor
+  end
+  return {
+    processor = processor,
+    kernel = (run "uname -r"):gsub("\n", ""),
+    lua = jit and jit.version or _VERSION,
+  }
+end
+
+-- ---- all of it ----
+
+local spell_image, math_image = BUILD .. "/image/spell.mmi", BUILD .. "/image/math.mmi"
+local probe = assert(mm.request_map(spell_image))
+local dic = probe.exports.dictionary()
+local aff = dic:gsub("%.dic$", ".aff")
+local able = { batch = has(probe, "batch"), open = has(probe, "open") }
+assert(probe:unmap())
+
+local images = { { name = "hunspell", path = spell_image } }
+for _, size in ipairs(SIZES_MIB) do
+  local path = make_big(size)
+  if path then
+    images[#images + 1] = { name = size .. " MiB", path = path, temporary = size > 1000 }
+  end
+end
+
+local socket = os.tmpname()
+local daemon = assert(io.popen(("exec %sdaemon serve %s %s %s"):format(FOLDER, socket, quote(aff),
+  quote(dic)), "w"))
+
+local sections = {
+  starts(spell_image, aff, dic),
+  maps(images),
+  add_calls(spell_image, math_image, socket, able),
+  spell_calls(spell_image, aff, dic, socket, able),
+  images[2] and resets(images[2].path) or nil,
+}
+local facts = machine()
+print(("%s, Linux %s, %s; medians of %d rounds in turn"):format(facts.processor, facts.kernel,
+  facts.lua, ROUNDS))
+for _, section in ipairs(sections) do
+  measure.rounds(section.rows, ROUNDS)
+  print_section(section)
+end
+daemon:close()
+os.remove(socket)
+for _, image in ipairs(images) do
+  if image.temporary then os.remove(image.path) end
+end
+
+write(FOLDER .. "bench.json",
+  json { machine = facts, rounds = ROUNDS, sections = sections } .. "\n")
+write(FOLDER .. "bench.svg", plot("What it costs (medians; the shorter the better)", sections))
+print(("\nwritten: %sbench.json, %sbench.svg"):format(FOLDER, FOLDER))
+mm.finalize()
