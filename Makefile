@@ -1,12 +1,13 @@
 # matchmaker - `make help` lists what can be made. Everything that is built goes under build/.
 VERSION := 0.1.0
-B       := build
+B       ?= build
 CC      ?= cc
 CFLAGS  ?= -O2 -g
+LDFLAGS ?=
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
-BASE_FLAGS := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -fvisibility=hidden -Icsrc -Icsrc/include
+BASE_FLAGS := -std=gnu11 -D_GNU_SOURCE= -Wall -Wextra -Werror -fvisibility=hidden -Icsrc -Icsrc/include
 HOST_FLAGS := $(BASE_FLAGS) -fPIC -DMM_VERSION='"$(VERSION)"'
 # The Matchmaker has no libc and touches no vector registers; it is linked at a fixed address.
 CORE_FLAGS := $(BASE_FLAGS) -O2 -g -ffreestanding -fno-stack-protector -mgeneral-regs-only -fpie \
@@ -18,11 +19,11 @@ DEPEND      = -MMD -MP
 
 # ---- sources, by layer (csrc/README.md) ----
 SHARED_SRC  := $(addprefix csrc/,base/error.c base/format.c base/digest.c signature/registry.c \
-                 signature/text.c signature/equal.c image/check.c image/cpu.c)
+                 signature/text.c signature/equal.c image/check.c image/cpu.c image/content.c)
 CORE_SRC    := $(SHARED_SRC) csrc/base/bytes.c \
                $(shell find csrc/core -name '*.[cS]' -not -path '*/host/*')
 HOST_SRC    := $(SHARED_SRC) $(filter-out $(SHARED_SRC),$(wildcard csrc/signature/*.c)) csrc/core/host/connect.c
-CLIENT_SRC  := $(HOST_SRC) csrc/image/content.c $(wildcard csrc/client/*.c)
+CLIENT_SRC  := $(HOST_SRC) $(wildcard csrc/client/*.c)
 LAUNCH_SRC  := $(HOST_SRC) $(filter-out $(SHARED_SRC),$(wildcard csrc/image/*.c)) csrc/core/slot/map.c \
                $(wildcard csrc/launch/*.c)
 SERVER_SRC  := $(wildcard csrc/server/*.c)
@@ -41,8 +42,10 @@ LUAS       := $(shell for l in luajit lua5.1 lua5.2 lua5.3 lua5.4; do \
 MODULES    := $(LUAS:%=$(B)/lua/%/matchmaker/core.so)
 LIBRARIES  := $(addprefix $(B)/,libmatchmaker.so libmatchmaker.a libmatchmaker-server.so libmatchmaker-server.a)
 
-.PHONY: all help
-all: $(B)/matchmaker.elf $(LIBRARIES) $(B)/matchmaker-launch $(MODULES) ## build everything (the default)
+.PHONY: all no-lua help
+all: $(B)/matchmaker.elf $(LIBRARIES) $(B)/matchmaker-launch $(MODULES) $(if $(LUAS),,no-lua) ## build everything (the default)
+no-lua: | $(B)/needs
+	@echo "matchmaker: no Lua module was built: pkg-config knows no Lua - \`make deps\` installs five" >&2
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
@@ -60,14 +63,18 @@ $(B)/host/%.o: csrc/% Makefile | $(B)/needs
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HOST_FLAGS) $(FLAGS_$(notdir $<)) $(DEPEND) -c $< -o $@
 $(EMBED_OBJ): $(B)/matchmaker.elf
+$(B)/host/server/server.c.o: $(B)/prefix # it names the installed launcher
+$(B)/prefix: force
+	@mkdir -p $(@D) && echo '$(PREFIX)' | cmp -s - $@ || echo '$(PREFIX)' >$@
+.PHONY: force
 FLAGS_embed.S  = -DMM_CORE_ELF='"$(B)/matchmaker.elf"'
 FLAGS_server.c = -DMM_LAUNCHER='"$(PREFIX)/bin/matchmaker-launch"'
 
 $(B)/libmatchmaker.so: $(CLIENT_OBJ)
-	$(CC) $(CFLAGS) -shared -Wl,-soname,libmatchmaker.so.0 -Wl,-z,nodelete,-z,defs -o $@.0 $^ -lffi -lelf -lpthread
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libmatchmaker.so.0 -Wl,-z,nodelete,-z,defs -o $@.0 $^ -lffi -lelf -lpthread
 	ln -sf $(@F).0 $@
 $(B)/libmatchmaker-server.so: $(SERVER_OBJ)
-	$(CC) $(CFLAGS) -shared -Wl,-soname,libmatchmaker-server.so.0 -Wl,-z,defs -o $@.0 $^
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libmatchmaker-server.so.0 -Wl,-z,defs -o $@.0 $^
 	ln -sf $(@F).0 $@
 $(B)/libmatchmaker.a: $(CLIENT_OBJ)
 $(B)/libmatchmaker-server.a: $(SERVER_OBJ)
@@ -75,7 +82,7 @@ $(B)/libtest.a: $(filter-out %/main.c.o,$(sort $(CLIENT_OBJ) $(LAUNCH_OBJ) $(SER
 $(B)/%.a:
 	rm -f $@ && $(AR) rcs $@ $^
 $(B)/matchmaker-launch: $(LAUNCH_OBJ)
-	$(CC) $(CFLAGS) -o $@ $^ -lelf
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lelf
 
 # ---- the Lua module, once per version; self-contained: it carries the client library ----
 define module
@@ -84,7 +91,7 @@ $(B)/lua/$(1)/%.o: csrc/% Makefile | $(B)/needs
 	$(CC) $(CFLAGS) $(HOST_FLAGS) $(2) $(DEPEND) -c $$< -o $$@
 $(B)/lua/$(1)/matchmaker/core.so: $(patsubst csrc/%,$(B)/lua/$(1)/%.o,$(BINDING_SRC)) $(B)/libmatchmaker.a
 	@mkdir -p $$(@D)
-	$(CC) $(CFLAGS) -shared -Wl,-z,nodelete -Wl,--exclude-libs,ALL -o $$@ $$^ -lffi -lelf -lpthread
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-z,nodelete -Wl,--exclude-libs,ALL -o $$@ $$^ -lffi -lelf -lpthread
 endef
 $(foreach l,$(LUAS),$(eval $(call module,$(l),$$(shell pkg-config --cflags $(l)))))
 
@@ -109,7 +116,7 @@ $(B)/fixture/%: spec/fixture/%.cc $(STATIC_SERVER)
 	$(CXX) $(FIXTURE_FLAGS) -std=c++17 -fPIE -pie $(FLAGS_$*) -o $@ $< $(STATIC_SERVER)
 $(B)/unit/%: spec/unit/%.c $(B)/libtest.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(BASE_FLAGS) $(DEPEND) -o $@ $^ -lffi -lelf -lpthread
+	$(CC) $(CFLAGS) $(BASE_FLAGS) $(DEPEND) -o $@ $< $(B)/libtest.a -lffi -lelf -lpthread
 $(B)/example/spell_server: examples/01_spell/server.c $(STATIC_SERVER)
 	@mkdir -p $(@D)
 	$(CC) -O2 -g -Wall -Wextra -Werror -Icsrc/include $(DEPEND) -fPIE -pie -o $@ $< $(STATIC_SERVER) -lhunspell-1.7
@@ -119,12 +126,13 @@ $(B)/example/direct: examples/01_spell/direct.c
 $(B)/example/c_client: examples/02_c_client/client.c $(B)/libmatchmaker.a
 	@mkdir -p $(@D)
 	$(CC) -O2 -g -Wall -Wextra -Werror -Icsrc/include $(DEPEND) -o $@ $< $(B)/libmatchmaker.a -lffi -lelf -lpthread
+# One at a time: each takes a slot that no image beside it has.
 $(B)/image/%.mmi: $(B)/fixture/% $(B)/matchmaker-launch
 	@mkdir -p $(@D)
-	$(B)/matchmaker-launch -o $@ $<
+	flock $(@D) $(B)/matchmaker-launch -o $@ $<
 $(B)/image/spell.mmi: $(B)/example/spell_server $(B)/matchmaker-launch
 	@mkdir -p $(@D)
-	$(B)/matchmaker-launch -o $@ $< $(DICTIONARY).aff $(DICTIONARY).dic
+	flock $(@D) $(B)/matchmaker-launch -o $@ $< $(DICTIONARY).aff $(DICTIONARY).dic
 
 # Fixtures that are meant to fail, or that want arguments, have no image made here.
 UNFIT  := nopie exits crashes thread descriptor nosnapshot twice big signature_bad
@@ -136,26 +144,26 @@ examples: $(B)/example/spell_server $(B)/example/direct $(B)/example/c_client $(
 # ---- commands; each first installs what it lacks, and then looks again at what is there ----
 AGAIN = $(MAKE) --no-print-directory
 LUA   = $(firstword $(LUAS))
-RUN   = LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(B)/lua/$(LUA)/?.so;;' $(LUA)
+RUN   = MM_BUILD=$(B) LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(B)/lua/$(LUA)/?.so;;' $(LUA)
 
-.PHONY: deps demo check check-slow bench lint layers format install uninstall clean
-.PHONY: run-demo run-check run-check-slow run-bench run-lint
+COMMANDS := demo check check-slow bench lint layers
+.PHONY: deps $(COMMANDS) $(COMMANDS:%=run-%) format install uninstall clean
 deps: ## install what is missing (apt; as root or with sudo)
 	@tools/deps.sh
-demo check check-slow bench lint: deps
+$(COMMANDS): deps
 	@$(AGAIN) run-$@
 run-demo: all examples
 	@$(RUN) examples/01_spell/demo.lua
 run-check: all fixtures examples
-	@luajit tools/check.lua $(LUAS)
+	@MM_BUILD=$(B) luajit tools/check.lua --lint $(LUAS)
 run-check-slow: all fixtures examples $(B)/bench/daemon
-	@luajit tools/check.lua --slow $(LUAS)
+	@MM_BUILD=$(B) luajit tools/check.lua --lint --slow $(LUAS)
 run-bench: all examples $(addprefix $(B)/bench/,add.so spell.so daemon mmap_floor) $(B)/image/math.mmi $(B)/fixture/big
 	@$(RUN) bench/bench.lua
 
 demo: ## the main job on real input: spell-check a text through an image
-check: ## the quick tests, for every Lua that is here
-check-slow: ## the slow tests
+check: ## the quick tests, under every Lua that is here, and lint
+check-slow: ## the same with the slow tests
 bench: ## ratios against the library itself, a Lua C function, a daemon and bare mmap
 
 $(B)/bench/%.so: bench/%.c
@@ -167,20 +175,43 @@ $(B)/bench/%: bench/%.c
 LIBS_spell  := -lhunspell-1.7
 LIBS_daemon := -lhunspell-1.7
 
-C_FILES := $(shell find csrc spec examples bench -name '*.[ch]' -o -name '*.cc')
+# ---- lint; each step is a test of `make check` too ----
+LINT    := layers format lua cppcheck tidy
+SOURCES := $(wildcard csrc spec examples bench)
+C_FILES  = $(shell find $(SOURCES) -name '*.[ch]' -o -name '*.cc')
+HEADERS  = $(shell find csrc -name '*.h')
+TIDY     = $(call object,tidy-core,$(filter %.c,$(CORE_SRC))) $(call object,tidy-binding,$(BINDING_SRC)) \
+           $(call object,tidy-host,$(filter-out $(CORE_SRC),$(sort $(CLIENT_SRC) $(LAUNCH_SRC) $(SERVER_SRC))))
+
 lint: ## clang-format, clang-tidy, cppcheck, luacheck, layers
 layers: ## the layer line, read from the includes
-	@luajit tools/layers.lua
 format: ## format the C sources in place
 	clang-format -i $(C_FILES)
-run-lint: layers
-	clang-format --dry-run -Werror $(C_FILES)
-	luacheck --quiet lua spec examples bench tools
-	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability \
-	  --suppress=missingIncludeSystem --suppress=nullPointerRedundantCheck -j2 -Icsrc -Icsrc/include csrc
-	printf '%s\n' $(filter %.c,$(CORE_SRC)) | xargs -P2 -n4 clang-tidy --quiet -- $(filter-out -fno-tree-loop-distribute-patterns,$(CORE_FLAGS))
-	printf '%s\n' $(filter-out $(CORE_SRC),$(sort $(CLIENT_SRC) $(LAUNCH_SRC) $(SERVER_SRC))) | \
-	  xargs -P2 -n4 clang-tidy --quiet -- $(HOST_FLAGS)
+.PHONY: $(LINT:%=lint-%)
+run-lint: $(LINT:%=lint-%)
+run-layers lint-layers:
+	@luajit tools/layers.lua csrc $(SHARED_SRC) csrc/base/bytes.c
+lint-format:
+	@clang-format --dry-run -Werror $(C_FILES)
+lint-lua:
+	@luacheck --quiet $(wildcard lua spec examples bench tools)
+# What cppcheck 2.10 takes for mistakes: bounds that are the linker script's symbols, an address that is only passed on,
+# hexadecimal floating-point numbers, and compound literals behind `?`.
+CPPCHECK_SUPPRESS := $(addprefix --suppress=,missingIncludeSystem nullPointerRedundantCheck comparePointers uninitvar \
+                       incorrectLogicOperator internalAstError)
+lint-cppcheck:
+	@cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability \
+	  $(CPPCHECK_SUPPRESS) -j2 -Icsrc -Icsrc/include csrc
+lint-tidy: $(TIDY)
+$(B)/tidy-core/%.o:    TIDY_FLAGS = $(filter-out -fno-tree-loop-distribute-patterns,$(CORE_FLAGS))
+$(B)/tidy-host/%.o:    TIDY_FLAGS = $(HOST_FLAGS) -DMM_LAUNCHER='""'
+$(B)/tidy-binding/%.o: TIDY_FLAGS = $(HOST_FLAGS) $(shell pkg-config --cflags $(LUA))
+define tidy
+$(B)/tidy-$(1)/%.o: csrc/% $(HEADERS) .clang-tidy
+	@mkdir -p $$(@D)
+	@clang-tidy --quiet $$< -- $$(TIDY_FLAGS) && touch $$@
+endef
+$(foreach kind,core host binding,$(eval $(call tidy,$(kind))))
 
 include tools/install.mk
 

@@ -29,7 +29,7 @@ install: all ## install under PREFIX (/usr/local), with DESTDIR before it
 	printf '%s\nName: matchmaker-server\nDescription: %s\nLibs: %s\n' "$$PC" \
 	  'snapshots a native server into an image' '-L$${libdir} -lmatchmaker-server' \
 	  >$(ROOT)/lib/pkgconfig/matchmaker-server.pc
-	$(foreach x,$(wildcard share/matchmaker/*),install -m 644 $(x) $(ROOT)/share/matchmaker;)
+	install -m 644 share/matchmaker/gdb.py $(B)/matchmaker.elf $(ROOT)/share/matchmaker
 	$(foreach n,$(LUA_NUMBERS),install -d $(ROOT)/share/lua/$(n)/matchmaker $(ROOT)/lib/lua/$(n)/matchmaker && \
 	  install -m 644 $(LUA_FILES) $(ROOT)/share/lua/$(n)/matchmaker && \
 	  install -m 755 $(call module_of,$(n)) $(ROOT)/lib/lua/$(n)/matchmaker/core.so &&) true
@@ -50,7 +50,6 @@ rock-install:
 	install -m 755 $(B)/lua/rock/matchmaker/core.so $(ROCK_LIBDIR)/matchmaker
 	install -m 755 bin/matchmaker $(B)/matchmaker-launch $(ROCK_BINDIR)
 ifdef ROCK_INCDIR
-.PHONY: force
 $(eval $(call module,rock,-I$(ROCK_INCDIR)))
 $(patsubst csrc/%,$(B)/lua/rock/%.o,$(BINDING_SRC)): force # another Lua may have been built here before
 endif

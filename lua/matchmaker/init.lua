@@ -1,0 +1,129 @@
+-- Maps images of native programs into this process and calls their exports.
+-- Requiring this module connects: the Matchmaker is mapped until mm.finalize() or the end of the state.
+local core = require "matchmaker.core"
+
+---@class mm.error what failing operations return and failing calls raise; prints as its message
+---@field kind string one word: "type", "range", "fault", "unmapped" and so on
+---@field message string one line, complete by itself
+---@field status integer the negative number that the C interface has for the kind
+---@field where string the place in the Lua program ("script.lua:3: "), when it is known
+---@field image? string the path of the image
+---@field export? string the export that was called
+---@field argument? integer which argument was wrong, from 1
+---@field errno? integer of the system call that failed
+---@field signal? string "SIGSEGV"
+---@field access? string "reading", "writing" or "executing"
+---@field address? integer what was accessed
+---@field instruction? integer where in the code
+---@field symbol? string the function that holds the instruction
+---@field offset? integer of the instruction in the symbol
+---@field module? string the library or program that holds the instruction
+---@field exit_status? integer what the image gave to exit
+---@field was_reset? boolean whether the image is back at its snapshot
+---@field refused? string[] system calls that were refused during the call
+
+---@class mm.info
+---@field path string
+---@field slot integer
+---@field guard "pages"|"open"|"keys"
+---@field generation integer 1 after mapping, one more after every reset
+---@field exports integer how many
+---@field segments integer
+---@field base integer the first address of the slot
+---@field mapped_bytes integer
+---@field file_bytes integer
+---@field calls integer
+---@field faults integer
+---@field dead boolean
+
+---@class mm.function: userdata an export; call it like a function, print it for its prototype
+---@field name string
+---@field prototype string
+---@field doc? string
+---@operator call: any
+
+---@class mm.pointer: userdata a pointer into an image; equal to another with the same address
+
+---@class mm.image: userdata a mapped image; unmapped when it is collected, or closed (Lua 5.4)
+---@field exports table<string, mm.function> all exports; an unknown name raises
+---@field reset fun(self: mm.image): true?, mm.error? puts its memory back to the snapshot
+---@field unmap fun(self: mm.image): true?, mm.error?
+---@field info fun(self: mm.image): mm.info?, mm.error?
+---@field bind fun(self: mm.image, name: string, prototype?: string): mm.function raises unless the
+--- prototype is the registered one
+---@field call fun(self: mm.image, call: table): any `image:call { "name", arguments... }`
+
+---@class mm.config
+---@field images? integer mapped images at once (256)
+---@field image_bytes? integer address space of the largest image (16 GiB)
+---@field exports? integer exports per image (4096)
+---@field signals? "defer"|"mask" how asynchronous signals are kept away from a call
+---@field without? string|string[] "fsgsbase", "inclusive": do without what the machine has
+
+---@class mm.options
+---@field guard? "pages"|"open"|"keys"
+---@field grant? string|string[] "output", "files", "sockets", "jit", "everything"
+---@field memory? integer bytes of new memory beyond the snapshot (1 GiB)
+---@field on_fault? "reset"|"dead"
+---@field verify? boolean check the digest of the whole file
+
+local mm = {}
+
+---@type string
+mm.version = core.version
+
+---A null pointer, for parameters that are pointers or strings: nil is refused there.
+---@type lightuserdata
+mm.null = core.null
+
+---Connects again after mm.finalize; with a table, changes the configuration.
+---@type fun(config?: mm.config): true?, mm.error?
+mm.init = core.init
+
+---Unmaps this module's images and gives its connection back.
+---@type fun(): true?, mm.error?
+mm.finalize = core.finalize
+
+---Maps an image.
+---@type fun(path: string, options?: mm.options): mm.image?, mm.error?
+mm.request_map = core.request_map
+mm.map = core.request_map
+
+---Calls an export by its name; raises when the call fails.
+---@type fun(image: mm.image, name: string, ...: any): any
+mm.request_call = core.request_call
+
+---The images that this process has mapped.
+---@type fun(): mm.info[]?, mm.error?
+mm.mapped = core.mapped
+
+---Like `assert`, which in Lua 5.1 and 5.2 does not take error objects.
+---@generic T
+---@param value? T
+---@param err? any
+---@return T value
+function mm.assert(value, err, ...)
+  if not value then error(err == nil and "assertion failed!" or err, 0) end
+  return value, err, ...
+end
+
+-- 64-bit integers of LuaJIT are cdata, which its C API does not know.
+local has_ffi, ffi = pcall(require, "ffi")
+if has_ffi and rawget(_G, "jit") then
+  local signed, unsigned = ffi.typeof "int64_t", ffi.typeof "uint64_t"
+  local signed_pointer, unsigned_pointer = ffi.typeof "int64_t *", ffi.typeof "uint64_t *"
+
+  local function classify(value)
+    return ffi.istype(signed, value) and 1 or ffi.istype(unsigned, value) and 2 or 0
+  end
+
+  local function box(address, is_unsigned)
+    return ffi.cast(is_unsigned and unsigned_pointer or signed_pointer, address)[0]
+  end
+
+  core.use_cdata(classify, box)
+end
+
+mm.assert(mm.init())
+
+return mm

@@ -1,0 +1,256 @@
+local support = require "spec.support"
+local mm = require "matchmaker"
+
+describe("an error", function()
+  support.guard(before_each, after_each)
+
+  it("prints as its message", function()
+    local _, err = mm.map "/nowhere/x.mmi"
+    assert.equal("missing", err.kind)
+    assert.equal("/nowhere/x.mmi: No such file or directory", tostring(err))
+    assert.equal(tostring(err), err.message)
+  end)
+
+  it("carries the status and the errno of the C interface", function()
+    local _, err = mm.map "/nowhere/x.mmi"
+    assert.equal(-10, err.status)
+    assert.equal(2, err.errno)
+    assert.equal("/nowhere/x.mmi", err.image)
+  end)
+
+  it("has the facts that apply and no others", function()
+    local err = support.error_of(support.map("math").exports.add, 1)
+    for _, fact in ipairs { "signal", "address", "symbol", "exit_status", "was_reset", "errno" } do
+      assert.is_nil(err[fact])
+    end
+  end)
+
+  it("says where in the Lua program it happened", function()
+    local add = support.map("math").exports.add
+    local err = support.error_of(function() return (add(1)) end)
+    assert.matches("errors_spec.lua:%d+:", err.where)
+  end)
+
+  describe("of a fault", function()
+    it("has the facts of a crash", function()
+      local image = support.map "crash"
+      local err = support.error_of(image.exports.write_null)
+      assert.equal("fault", err.kind)
+      assert.equal("SIGSEGV", err.signal)
+      assert.equal("writing", err.access)
+      assert.equal(0, err.address)
+      assert.equal("write_null", err.symbol)
+      assert.equal("write_null", err.export)
+      assert.equal("crash", err.module)
+      assert.matches("crash.mmi$", err.image)
+      assert.is_true(err.was_reset)
+      local info = image:info()
+      assert.is_true(err.instruction > info.base and err.offset < 64)
+      assert.equal(("write_null: SIGSEGV writing 0x0 in write_null+0x%x (crash); " ..
+        "the image was reset"):format(err.offset), err.message)
+    end)
+
+    it("names the access", function()
+      local exports = support.map("crash").exports
+      assert.equal("reading", support.error_of(exports.read_null).access)
+      assert.equal("executing", support.error_of(exports.execute_null).access)
+    end)
+
+    it("names the signal", function()
+      local exports = support.map("crash").exports
+      assert.equal("SIGFPE", support.error_of(exports.divide, 1, 0).signal)
+      assert.equal("SIGILL", support.error_of(exports.illegal).signal)
+      assert.equal("SIGTRAP", support.error_of(exports.trap).signal)
+      assert.equal("SIGABRT", support.error_of(exports.call_abort).signal)
+    end)
+
+    it("has the status that the image gave to exit", function()
+      local err = support.error_of(support.map("crash").exports.call_exit, 3)
+      assert.equal("exit", err.kind)
+      assert.equal(3, err.exit_status)
+      assert.is_true(err.was_reset)
+      assert.is_nil(err.signal)
+    end)
+
+    it("leaves an image usable that was reset", function()
+      local image = support.map "crash"
+      image.exports.counter_set(7)
+      support.error_of(image.exports.write_null)
+      assert.equal(100, image.exports.counter_get())
+      assert.equal(1, image:info().faults)
+    end)
+
+    it("leaves an image dead that was mapped so, until it is reset", function()
+      local image = support.map("crash", { on_fault = "dead" })
+      local err = support.error_of(image.exports.write_null)
+      assert.is_false(err.was_reset)
+      assert.matches("the image is dead$", err.message)
+      assert.equal("dead", support.error_of(image.exports.counter_get).kind)
+      assert.is_true(image:info().dead)
+      mm.assert(image:reset())
+      assert.equal(100, image.exports.counter_get())
+    end)
+  end)
+
+  describe("of a call", function()
+    it("shows the prototype when the number of arguments is wrong", function()
+      local exports = support.map("math").exports
+      local err = support.error_of(exports.add, 1)
+      assert.equal("count", err.kind)
+      assert.equal("add: 2 arguments expected, got 1: `int add(int a, int b)`", err.message)
+      assert.equal("add", err.export)
+      err = support.error_of(exports.i8)
+      assert.equal("i8: 1 argument expected, got 0: `int8_t i8(int8_t value)`", err.message)
+      assert.equal("count", support.error_of(exports.add, 1, 2, nil).kind)
+    end)
+
+    it("names the argument, its type and what came", function()
+      local err = support.error_of(support.map("text").exports.join, "a", 42)
+      assert.equal("type", err.kind)
+      assert.equal("join: argument 2 is `const char *`, got a number", err.message)
+      assert.equal(2, err.argument)
+    end)
+
+    it("says what came, for every Lua type", function()
+      local image = support.map "text"
+      local pointer = support.map("pointer").exports.box_kept()
+      local function got(value)
+        return support.error_of(image.exports.length, value).message:match("got (.*)$")
+      end
+      assert.equal("a boolean", got(true))
+      assert.equal("a table", got {})
+      assert.equal("a function", got(print))
+      assert.equal("userdata", got(io.stdout))
+      assert.equal("a coroutine", got(coroutine.create(function() end)))
+      assert.equal("an image", got(image))
+      assert.equal("an image's function", got(image.exports.length))
+      assert.equal("a pointer `struct box *`", got(pointer))
+      local int = support.map("math").exports.i32
+      assert.matches("got mm.null$", support.error_of(int, mm.null).message)
+    end)
+
+    it("says that the image was unmapped", function()
+      local image = support.map "math"
+      local add = image.exports.add
+      add(1, 2)
+      mm.assert(image:unmap())
+      assert.equal("unmapped", support.error_of(add, 1, 2).kind)
+      assert.equal("unmapped", support.error_of(image.exports.add_double, 1, 2).kind)
+      assert.equal("add: the image is not mapped any more", support.error_of(add, 1, 2).message)
+    end)
+
+    it("is an object also for calls on something else", function()
+      local image = support.map "math"
+      assert.equal("reset: argument 1 is an image, got a number",
+        support.error_of(image.reset, 5).message)
+      assert.equal("request_call: argument 1 is an image, got nothing",
+        support.error_of(mm.request_call).message)
+      assert.equal("request_call: the name of an export is a string, got a number",
+        support.error_of(mm.request_call, image, 5).message)
+      assert.equal("argument", support.error_of(image.bind, image, {}).kind)
+    end)
+  end)
+
+  describe("of a name", function()
+    it("suggests one that is near", function()
+      local exports = support.map("math").exports
+      local err = support.error_of(function() return exports.ad end)
+      assert.equal("no_export", err.kind)
+      assert.equal("math.mmi has no export `ad`; did you mean `add`?", err.message)
+    end)
+
+    it("suggests none when none is near", function()
+      local image = support.map "math"
+      for _, f in ipairs { mm.request_call, image.bind } do
+        local err = support.error_of(f, image, "hippopotamus")
+        assert.equal("math.mmi has no export `hippopotamus`", err.message)
+      end
+    end)
+
+    it("is raised for a key that is no name", function()
+      local exports = support.map("math").exports
+      assert.equal("no_export", support.error_of(function() return exports[1] end).kind)
+    end)
+
+    it("refuses to add one", function()
+      local exports = support.map("math").exports
+      local err = support.error_of(function() exports.mine = print end)
+      assert.equal("math.mmi: exports are not assigned to", err.message)
+    end)
+  end)
+
+  describe("of a binding", function()
+    it("shows both prototypes when they differ", function()
+      local image = support.map "math"
+      local err = support.error_of(image.bind, image, "add", "int (int, long)")
+      assert.equal("signature", err.kind)
+      assert.equal("add: expected `int add(int, long)`, the image has `int add(int a, int b)`",
+        err.message)
+    end)
+
+    it("says that a text is no prototype", function()
+      local image = support.map "math"
+      assert.equal("prototype", support.error_of(image.bind, image, "add", "int (int,").kind)
+    end)
+  end)
+
+  describe("of mapping", function()
+    it("is returned when the operation failed, and raised when the call was wrong", function()
+      assert.equal("request_map: argument 1 is the path of an image, got nothing",
+        support.error_of(mm.map).message)
+      assert.equal("request_map: the path holds a NUL at position 2",
+        support.error_of(mm.map, "a\0b").message)
+      assert.equal("request_map: argument 2 is a table of options, got a number",
+        support.error_of(mm.map, "x", 5).message)
+    end)
+
+    it("tells a file that is no image", function()
+      local image, err = mm.map "Makefile"
+      assert.is_nil(image)
+      assert.equal("not_an_image", err.kind)
+      assert.equal("not_a_file", select(2, mm.map "spec").kind)
+    end)
+
+    it("tells a slot that is taken", function()
+      local image = support.map "math"
+      local again, err = mm.map(support.image "math")
+      assert.is_nil(again)
+      assert.equal("slot_taken", err.kind)
+      mm.assert(image:unmap())
+    end)
+
+    it("tells the needs that were not granted", function()
+      local image, err = mm.map(support.image "need_output")
+      assert.is_nil(image)
+      assert.equal("needs", err.kind)
+      assert.is_not_nil(support.map("need_output", { grant = "output" }))
+    end)
+
+    it("names an option that does not exist or has a wrong value", function()
+      local function message(options) return support.error_of(mm.map, "x", options).message end
+      assert.equal("request_map: there is no option `gaurd`", message { gaurd = "open" })
+      assert.equal('request_map: option `guard` is "pages", "open" or "keys", got "none"',
+        message { guard = "none" })
+      assert.equal('request_map: option `on_fault` is "reset" or "dead", got a boolean',
+        message { on_fault = true })
+      assert.equal("request_map: option `verify` is true or false, got a number",
+        message { verify = 1 })
+      assert.equal("request_map: option `memory` is a number of bytes, got 0.5",
+        message { memory = 0.5 })
+      assert.matches('^request_map: option `grant` is .*, got "disk"$',
+        message { grant = { "output", "disk" } })
+      assert.equal("request_map: the name of an option is a string, got a number",
+        message { "open" })
+    end)
+
+    it("names an option that comes later", function()
+      for _, name in ipairs { "sealed", "strict", "timeout", "stateless" } do
+        local image, err = mm.map(support.image "math", { [name] = 1 })
+        assert.is_nil(image)
+        assert.equal("unsupported", err.kind)
+        assert.matches("`" .. name .. "`", err.message)
+        mm.assert(support.map("math", { [name] = false }):unmap())
+      end
+    end)
+  end)
+end)
