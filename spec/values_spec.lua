@@ -502,10 +502,18 @@ describe("an image", function()
   end)
 
   it("takes the granted names as one or as a list", function()
-    for _, grant in ipairs { "output", { "output", "files" }, "everything", {} } do
+    for _, grant in ipairs { "output", { "output", "jit" }, "everything", {} } do
       mm.assert(support.map("math", { grant = grant }):unmap())
     end
     mm.assert(support.map("math", { memory = 2 ^ 20, verify = true, on_fault = "reset" }):unmap())
+  end)
+
+  it("is not mapped with a grant that nothing would honour", function()
+    for _, grant in ipairs { "files", "sockets" } do
+      local image, err = support.map("math", { grant = grant })
+      assert.is_nil(image)
+      assert.equal("unsupported", err.kind)
+    end
   end)
 
   if _VERSION == "Lua 5.4" then

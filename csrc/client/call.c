@@ -99,6 +99,7 @@ static void take_result(const struct calling *calling, const void *raw, struct m
                    (type->kind == MM__ENUM && registry->types[type->target].kind == MM__SIGNED);
   uint64_t bits;
   memset(result, 0, sizeof *result);
+  result->generation = calling->hold.generation;
   switch (type->kind) {
   case MM__VOID:
     return;

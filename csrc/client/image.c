@@ -57,7 +57,7 @@ static int copy_registry(struct mm_image *image, const struct mm__registry *from
 
 /* The file's path, whatever folder the client changes to. NULL: out of memory. */
 static char *absolute_path(const char *path) {
-  char *folder = path[0] == '/' ? NULL : get_current_dir_name();
+  char *folder = path[0] == '/' ? NULL : getcwd(NULL, 0);
   char *absolute = NULL;
   if (!folder) return strdup(path);
   if (asprintf(&absolute, "%s/%s", folder, path) < 0) absolute = NULL;

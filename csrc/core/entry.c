@@ -188,12 +188,7 @@ static int enter(uint32_t slot, uint64_t serial, struct mm__hold *hold, struct m
   return status;
 }
 
-static void leave(const struct mm__hold *hold) {
-  struct mm__state *state = &mm__states[hold->slot];
-  if (state->mailbox_used && state->depth == 0)
-    mm__guard_close(&mm__tables.records[hold->slot], state);
-  mm__image_leave(state);
-}
+static void leave(const struct mm__hold *hold) { mm__image_leave(&mm__states[hold->slot]); }
 
 static int stage(const struct mm__hold *hold, const void *bytes, uint64_t size, uint64_t *address,
                  struct mm_error *error) {

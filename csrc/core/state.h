@@ -53,6 +53,7 @@ struct mm__record {
   uint64_t memory_limit;
   uint64_t device, inode, file_bytes;
   struct mm__head head;
+  uint32_t head_place, padding;
   char path[256];
 };
 
@@ -99,6 +100,7 @@ struct mm__tables {
   struct mm__host host;
   uint64_t next_serial;
   uint32_t mapped_count, reserved;
+  uint64_t head_places[MM__SLOT_COUNT / 64]; /* bit per place of a head that is taken */
   uint32_t cpu[MM__CPU_WORDS]; /* features of this machine: CPUID is slow in virtual machines */
   struct mm__action previous[MM__SIGNAL_COUNT]; /* handlers that were there before ours */
   uint64_t ours;                                /* bit per signal whose handler is ours */

@@ -96,10 +96,10 @@ enum mm_guard { MM_GUARD_DEFAULT = 0, MM_GUARD_PAGES = 1, MM_GUARD_OPEN = 2, MM_
 
 /* What the client lets an image do with the outside world, and what an image can say it needs. */
 enum mm_grant {
-  MM_GRANT_OUTPUT = 1 << 0, /* write(2) to descriptors 1 and 2 */
-  MM_GRANT_FILES = 1 << 1,  /* open files for reading */
-  MM_GRANT_SOCKETS = 1 << 2,
-  MM_GRANT_JIT = 1 << 3, /* new executable pages */
+  MM_GRANT_OUTPUT = 1 << 0,  /* write(2) to descriptors 1 and 2 */
+  MM_GRANT_FILES = 1 << 1,   /* an image may say so; only MM_GRANT_EVERYTHING grants it for now */
+  MM_GRANT_SOCKETS = 1 << 2, /* likewise */
+  MM_GRANT_JIT = 1 << 3,     /* new executable pages */
   MM_GRANT_EVERYTHING = 1 << 30,
 };
 

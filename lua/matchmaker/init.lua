@@ -62,7 +62,7 @@ local core = require "matchmaker.core"
 
 ---@class mm.options
 ---@field guard? "pages"|"open"|"keys"
----@field grant? string|string[] "output", "files", "sockets", "jit", "everything"
+---@field grant? string|string[] "output", "jit" or "everything"
 ---@field memory? integer bytes of new memory beyond the snapshot (1 GiB)
 ---@field on_fault? "reset"|"dead"
 ---@field verify? boolean check the digest of the whole file

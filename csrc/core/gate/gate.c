@@ -38,6 +38,7 @@ int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, i
 
 void mm__image_leave(struct mm__state *state) {
   if (--state->holds) return;
+  if (state->mailbox_used) mm__guard_empty_mailbox(&mm__tables.records[state - mm__states], state);
   __atomic_store_n(&state->owner, 0, __ATOMIC_RELAXED);
   mm__unlock(&state->lock);
 }

@@ -42,23 +42,21 @@ void mm__guard_open(const struct mm__record *record, struct mm__state *state) {
   state->guard_open = 1;
 }
 
-static void empty_mailbox(const struct mm__record *record, struct mm__state *state) {
+void mm__guard_close(const struct mm__record *record, struct mm__state *state) {
+  if (record->guard == MM_GUARD_PAGES && state->guard_open) {
+    toggle(&state->map, false);
+    state->mailbox_open = 0;
+  }
+  state->guard_open = 0;
+}
+
+void mm__guard_empty_mailbox(const struct mm__record *record, struct mm__state *state) {
   uint64_t low = record->head.facts->mailbox_low;
+  if (state->mailbox_open) protect(low, record->head.facts->mailbox_high, PROT_READ);
+  state->mailbox_open = 0;
   if (state->mailbox_used > MAILBOX_KEEP)
     mm__call(SYS_madvise, low + MAILBOX_KEEP, state->mailbox_used - MAILBOX_KEEP, MADV_DONTNEED);
   state->mailbox_used = 0;
-}
-
-void mm__guard_close(const struct mm__record *record, struct mm__state *state) {
-  if (state->mailbox_used) empty_mailbox(record, state);
-  if (record->guard == MM_GUARD_PAGES) {
-    if (state->guard_open)
-      toggle(&state->map, false);
-    else if (state->mailbox_open)
-      protect(record->head.facts->mailbox_low, record->head.facts->mailbox_high, PROT_READ);
-  }
-  state->mailbox_open = 0;
-  state->guard_open = 0;
 }
 
 void mm__guard_open_mailbox(const struct mm__record *record, struct mm__state *state,

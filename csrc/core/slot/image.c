@@ -16,9 +16,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#define HEAD_LOW(slot)                                                                             \
-  (MM__ARENA_LOW + MM__HEADS_OFFSET + ((uint64_t)(slot) << MM__HEADS_SLOT_SHIFT))
-#define RANGES_BYTES (MM__RANGE_LIMIT * sizeof(struct mm__range))
+#define HEAD_LOW(place) (MM__ARENA_LOW + MM__HEADS_OFFSET + ((uint64_t)(place) << MM__HEADS_SHIFT))
+#define RANGES_BYTES    (MM__RANGE_LIMIT * sizeof(struct mm__range))
 /* A head, the gate's entries made from it (fewer bytes than the head: an export takes 32 there),
  * the slot map's ranges. */
 #define KEPT_BYTES(head_bytes) (2 * PAGE_UP(head_bytes) + RANGES_BYTES)
@@ -35,7 +34,8 @@ struct opening {
   int file;
   struct stat facts;
   uint64_t head_bytes;
-  uint64_t head_low; /* our copy of the head; 0: not mapped yet */
+  uint32_t place;    /* of our copy of the head, among all heads */
+  uint64_t head_low; /* that copy; 0: not mapped yet */
   struct mm__head head;
   uint32_t slot;
 };
@@ -91,8 +91,16 @@ static int name_file(const struct opening *opening, int status) {
   return status;
 }
 
+/* A place for a copy of a head; there are as many as slots, so one is free. */
+static uint32_t free_place(void) {
+  uint32_t word = 0;
+  while (mm__tables.head_places[word] == ~0ul) word++;
+  return word * 64 + (uint32_t)__builtin_ctzl(~mm__tables.head_places[word]);
+}
+
 /* Reads the head once into memory of ours, and checks that copy. */
 static int read_head(struct opening *opening) {
+  opening->place = free_place();
   uint8_t start[PROBE_BYTES] __attribute__((aligned(16)));
   uint64_t file_bytes = (uint64_t)opening->facts.st_size;
   uint64_t probe = file_bytes < sizeof start ? file_bytes : sizeof start;
@@ -103,9 +111,8 @@ static int read_head(struct opening *opening) {
                            (int)-result, "%s", opening->path);
   int status = mm__head_bytes(start, probe, file_bytes, &opening->head_bytes, opening->error);
   if (status != MM_OK) return name_file(opening, status);
-  /* Until the slot is known the copy lies where slot 0's own would: nobody else uses it, we hold
-   * the lock. */
-  result = mm__call(SYS_mmap, HEAD_LOW(0), KEPT_BYTES(opening->head_bytes), PROT_READ | PROT_WRITE,
+  result = mm__call(SYS_mmap, HEAD_LOW(opening->place), KEPT_BYTES(opening->head_bytes),
+                    PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
   if (mm__failed(result))
     return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result, "%s", opening->path);
@@ -294,23 +301,6 @@ static int map_stubs(const struct opening *opening, uint32_t count) {
   return MM_OK;
 }
 
-static void move_pointers(struct mm__head *head, uint64_t from, uint64_t to) {
-  const void **pointers[] = {(const void **)&head->elf,
-                             (const void **)&head->loads,
-                             (const void **)&head->facts,
-                             (const void **)&head->registry.types,
-                             (const void **)&head->registry.members,
-                             (const void **)&head->registry.exports,
-                             (const void **)&head->registry.strings,
-                             (const void **)&head->modules,
-                             (const void **)&head->module_strings};
-  for (unsigned i = 0; i < sizeof pointers / sizeof *pointers; i++)
-    if (*pointers[i] && (uint64_t)*pointers[i] - from < MM__HEAD_LIMIT)
-      *pointers[i] = (const void *)((uint64_t)*pointers[i] - from + to);
-  if (head->needs && (uint64_t)head->needs - from < MM__HEAD_LIMIT)
-    head->needs = (const char *)((uint64_t)head->needs - from + to);
-}
-
 static bool returns_x87(const struct mm__registry *registry, const struct mm__export *export) {
   const struct mm__type *result = &registry->types[registry->types[export->type].target];
   return result->kind == MM__FLOAT && result->size == 16;
@@ -328,19 +318,11 @@ static void fill_entries(const struct mm__head *head, struct mm__entry *entries)
     *entries++ = (struct mm__entry){.address = head->facts->hooks[i]};
 }
 
-/* Moves the checked head to its slot's place and makes it read-only; the slot map's ranges lie
- * behind it. */
+/* Makes the checked head and the gate's entries read-only; the slot map's ranges lie behind them. */
 static int keep_head(struct opening *opening) {
-  uint64_t low = HEAD_LOW(opening->slot), pages = PAGE_UP(opening->head_bytes);
-  uint64_t bytes = KEPT_BYTES(opening->head_bytes);
-  long result =
-      mm__call(SYS_mremap, opening->head_low, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, low);
-  if (!mm__failed(result)) {
-    move_pointers(&opening->head, opening->head_low, low);
-    opening->head_low = low;
-    fill_entries(&opening->head, (struct mm__entry *)(low + pages));
-    result = mm__call(SYS_mprotect, low, 2 * pages, PROT_READ);
-  }
+  uint64_t low = opening->head_low, pages = PAGE_UP(opening->head_bytes);
+  fill_entries(&opening->head, (struct mm__entry *)(low + pages));
+  long result = mm__call(SYS_mprotect, low, 2 * pages, PROT_READ);
   if (mm__failed(result))
     return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result, "%s", opening->path);
   struct mm__state *state = &mm__states[opening->slot];
@@ -385,6 +367,8 @@ static void record_image(const struct opening *opening, uint32_t stub_count) {
   record->mxcsr = opening->head.facts->mxcsr;
   record->x87_control = (uint16_t)opening->head.facts->x87_control;
   mm__format(record->path, sizeof record->path, "%s", opening->path);
+  record->head_place = opening->place;
+  mm__tables.head_places[opening->place / 64] |= 1ul << opening->place % 64;
   record->serial = ++mm__tables.next_serial;
   mm__tables.mapped_count++;
 }
@@ -418,6 +402,10 @@ static int check_options(const char *path, const struct mm_map_options *options,
   if (!path || !*path) return mm__fail(error, MM_ERROR_ARGUMENT, "no path was given");
   if (options->guard == MM_GUARD_KEYS)
     return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: the guard `keys` is not available", path);
+  if (options->grants & (MM_GRANT_FILES | MM_GRANT_SOCKETS))
+    return mm__fail(error, MM_ERROR_UNSUPPORTED,
+                    "%s: files and sockets cannot be granted by themselves yet, only everything",
+                    path);
   if (options->guard > MM_GUARD_KEYS)
     return mm__fail(error, MM_ERROR_ARGUMENT, "%s: there is no guard %u", path, options->guard);
   return MM_OK;
@@ -466,11 +454,13 @@ int mm__image_unmap(uint32_t slot, struct mm__thread_record *thread, struct mm_e
     mm__unlock(&mm__core_lock);
     return mm__fail(error, status, "%s: a call is running", record->path);
   }
-  struct opening gone = {.head_low = HEAD_LOW(slot), .head_bytes = record->head.facts->head_bytes};
+  struct opening gone = {.head_low = HEAD_LOW(record->head_place),
+                         .head_bytes = record->head.facts->head_bytes};
   if (mm__tables.host.trace & MM__TRACE_IMAGE)
     mm__say("image: unmapped %s from slot %u", record->path, slot);
   release_slot(slot, record->stub_count);
   mm__tables_open();
+  mm__tables.head_places[record->head_place / 64] &= ~(1ul << record->head_place % 64);
   memset(record, 0, sizeof *record);
   mm__tables.mapped_count--;
   mm__tables_close();

@@ -36,7 +36,7 @@ static void replace(struct mm__slot_map *map, uint32_t first, uint32_t removed,
                     const struct mm__range *added, uint32_t added_count) {
   memmove(&map->ranges[first + added_count], &map->ranges[first + removed],
           (map->count - first - removed) * sizeof *map->ranges);
-  memcpy(&map->ranges[first], added, added_count * sizeof *added);
+  if (added_count) memcpy(&map->ranges[first], added, added_count * sizeof *added);
   map->count = map->count - removed + added_count;
 }
 
