@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <sys/mman.h>
-#include <time.h>
 
 __attribute__((section(".tables"), aligned(4096))) struct mm__tables mm__tables;
 uint32_t mm__users;
@@ -53,13 +52,9 @@ static void unmap_stub_page(void) {
 }
 
 static int start(const struct mm__host *host, struct mm_error *error) {
-  struct timespec now;
   mm__cpu_features(mm__tables.cpu);
   mm__has_fsgsbase = host->has_fsgsbase && !(host->without & MM_WITHOUT_FSGSBASE);
-  /* Serials are never used twice, also not by the next Matchmaker of this process: handles outlive
-   * both. */
-  mm__call(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
-  mm__tables.next_serial = (uint64_t)now.tv_sec * 1000000000ul + (uint64_t)now.tv_nsec;
+  mm__image_start();
   /* A forked child starts unarmed: madvise(2), MADV_WIPEONFORK. Before Linux 4.14 there is no SUD
    * either. */
   mm__call(SYS_madvise, mm__threads_start, mm__threads_end - mm__threads_start, MADV_WIPEONFORK);

@@ -28,6 +28,16 @@ static void protect_tables(int protection) {
   mm__call(SYS_mprotect, mm__tables_start, mm__tables_end - mm__tables_start, protection);
 }
 
+static void protect_record(const struct mm__record *record, int protection) {
+  mm__call(SYS_mprotect, (uint64_t)record & ~(MM__PAGE - 1ul), MM__PAGE, protection);
+}
+
+void mm__record_open(const struct mm__record *record) {
+  protect_record(record, PROT_READ | PROT_WRITE);
+}
+
+void mm__record_close(const struct mm__record *record) { protect_record(record, PROT_READ); }
+
 void mm__tables_open(void) { protect_tables(PROT_READ | PROT_WRITE); }
 void mm__tables_close(void) { protect_tables(PROT_READ); }
 

@@ -51,11 +51,12 @@ struct mm__record {
   uint16_t x87_control, reserved;
   uint32_t grants, dead_on_fault;
   uint64_t memory_limit;
-  uint64_t device, inode, file_bytes;
+  uint64_t file_bytes;
   struct mm__head head;
   uint32_t head_place, padding;
   char path[256];
-};
+} __attribute__((
+    aligned(512))); /* so that each lies in one page, which is all that is opened for it */
 
 /* What changes while an image is mapped. The assembly knows `frame` and the size. */
 struct mm__state {
@@ -98,9 +99,6 @@ struct mm__thread_record {
 
 struct mm__tables {
   struct mm__host host;
-  uint64_t next_serial;
-  uint32_t mapped_count, reserved;
-  uint64_t head_places[MM__SLOT_COUNT / 64]; /* bit per place of a head that is taken */
   uint32_t cpu[MM__CPU_WORDS]; /* features of this machine: CPUID is slow in virtual machines */
   struct mm__action previous[MM__SIGNAL_COUNT]; /* handlers that were there before ours */
   uint64_t ours;                                /* bit per signal whose handler is ours */
@@ -124,9 +122,11 @@ void mm__lock(uint32_t *lock);
 void mm__unlock(uint32_t *lock);
 extern uint32_t mm__core_lock;
 
-/* Opens the tables for writing, and closes them. Under mm__core_lock. */
+/* Opens the tables, or one record of them, for writing, and closes them. Under mm__core_lock. */
 void mm__tables_open(void);
 void mm__tables_close(void);
+void mm__record_open(const struct mm__record *record);
+void mm__record_close(const struct mm__record *record);
 
 /* --- thread.c --- */
 /* FS, as the kernel knows it: right wherever the interrupted code came from. */

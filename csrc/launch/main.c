@@ -1,6 +1,7 @@
 /* launch/main.c - the command: reads options, loads server and interpreter into the slot, and jumps
  * in. */
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -185,6 +186,7 @@ int main(int count, char **arguments) {
   }
   int wrong = parse(arguments, &options);
   if (wrong == 0) {
+    signal(SIGXFSZ, SIG_IGN); /* an image over RLIMIT_FSIZE fails with EFBIG, its file is removed */
     mm__descriptors_remember();
     launch(&options, &error);
     mm__say("%s", error.message);

@@ -17,6 +17,7 @@
 #define RED_ZONE_BYTES 128u /* psABI x86-64 3.2.2: below the stack pointer, still in use */
 
 static const char *server_name, *output_path;
+static bool has_complained; /* a snapshot failed, and why has been said */
 
 void mm__snapshot_prepare(const char *server, const char *output) {
   server_name = server;
@@ -174,6 +175,7 @@ int mm__snapshot_taken(const struct mm__snapshot *snapshot) {
   struct mm_error error;
   const char *path = output_path;
   int number = complain(snapshot);
+  has_complained = true;
   if (number != 0) return number;
   if (snapshot->path) {
     path = mm__server_string(snapshot, snapshot->path);
@@ -216,6 +218,7 @@ static void describe(uint64_t address, char *text, size_t size) {
 void mm__server_ended(int exit_status, int signal, uint64_t instruction, uint64_t address) {
   char place[512];
   if (signal == 0) {
+    if (has_complained) _exit(1);
     mm__say("%s exited with status %d before its snapshot", server_name, exit_status);
     _exit(1);
   }

@@ -11,7 +11,8 @@
 
 void mm__guard_open(const struct mm__record *record, struct mm__state *state);
 void mm__guard_close(const struct mm__record *record, struct mm__state *state);
-/* Forgets what was staged, and closes the mailbox if it was opened ahead of a call that did not come. */
+/* Forgets what was staged, and closes the mailbox if it was opened ahead of a call that did not
+ * come. */
 void mm__guard_empty_mailbox(const struct mm__record *record, struct mm__state *state);
 /* What the kernel is told for pages whose image sees `protection`, at rest. */
 uint32_t mm__guard_rest(uint32_t guard, uint32_t protection);

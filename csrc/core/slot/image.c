@@ -15,6 +15,11 @@
 #include <matchmaker/server.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* madvise(2) */
+#endif
 
 #define HEAD_LOW(place) (MM__ARENA_LOW + MM__HEADS_OFFSET + ((uint64_t)(place) << MM__HEADS_SHIFT))
 #define RANGES_BYTES    (MM__RANGE_LIMIT * sizeof(struct mm__range))
@@ -25,6 +30,19 @@
 #define PROBE_BYTES            4096
 #define VERIFY_BYTES           (1ul << 20)
 #define PAGE_UP(bytes)         (((bytes) + MM__PAGE - 1) & ~(uint64_t)(MM__PAGE - 1))
+
+/* Counters: nothing is permitted or forbidden by them, so they need not be closed at rest. */
+static uint64_t last_serial;
+static uint32_t mapped_count;
+static uint64_t head_places[MM__SLOT_COUNT / 64]; /* bit per place of a head that is taken */
+
+/* Serials are never used twice, also not by the next Matchmaker of this process: handles outlive
+ * both. */
+void mm__image_start(void) {
+  struct timespec now;
+  mm__call(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+  last_serial = (uint64_t)now.tv_sec * 1000000000ul + (uint64_t)now.tv_nsec;
+}
 
 /* What is at hand while an image is being mapped. */
 struct opening {
@@ -94,8 +112,8 @@ static int name_file(const struct opening *opening, int status) {
 /* A place for a copy of a head; there are as many as slots, so one is free. */
 static uint32_t free_place(void) {
   uint32_t word = 0;
-  while (mm__tables.head_places[word] == ~0ul) word++;
-  return word * 64 + (uint32_t)__builtin_ctzl(~mm__tables.head_places[word]);
+  while (head_places[word] == ~0ul) word++;
+  return word * 64 + (uint32_t)__builtin_ctzl(~head_places[word]);
 }
 
 /* Reads the head once into memory of ours, and checks that copy. */
@@ -117,6 +135,9 @@ static int read_head(struct opening *opening) {
   if (mm__failed(result))
     return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result, "%s", opening->path);
   opening->head_low = (uint64_t)result;
+  /* What will be written, at once: a fault for each page costs more. Since Linux 5.14; without it
+   * they fault. */
+  mm__call(SYS_madvise, result, 2 * PAGE_UP(opening->head_bytes) + MM__PAGE, MADV_POPULATE_WRITE);
   result = read_all(opening->file, (uint8_t *)opening->head_low, opening->head_bytes, 0);
   if (mm__failed(result))
     return mm__fail_system(opening->error, MM_ERROR_UNREADABLE, (int)-result, "%s", opening->path);
@@ -161,9 +182,9 @@ static int check_fit(const struct opening *opening) {
     return mm__fail(opening->error, MM_ERROR_NEEDS, "%s: needs what was not granted: %s",
                     opening->path, names);
   }
-  if (mm__tables.mapped_count >= host->image_limit)
+  if (mapped_count >= host->image_limit)
     return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: %u images are mapped already, the limit",
-                    opening->path, mm__tables.mapped_count);
+                    opening->path, mapped_count);
   if (opening->head.memory_bytes > host->image_bytes_limit)
     return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: spans %lu bytes, over the limit of %lu",
                     opening->path, opening->head.memory_bytes, host->image_bytes_limit);
@@ -250,15 +271,35 @@ static int reserve(const struct opening *opening) {
                          "%s: cannot reserve slot %u", opening->path, opening->slot);
 }
 
-static long map_load(const Elf64_Phdr *load, int file, uint32_t guard) {
-  uint32_t rest = mm__guard_rest(guard, protection_of(load));
-  uint64_t file_pages = PAGE_UP(load->p_filesz), memory_pages = PAGE_UP(load->p_memsz);
+/* What one mmap can map: segments that follow each other in memory and in the file, and rest alike. */
+struct stretch {
+  uint64_t low, offset, file_bytes, memory_bytes;
+  uint32_t rest;
+};
+
+static struct stretch stretch_of(const Elf64_Phdr *load, uint32_t guard) {
+  return (struct stretch){load->p_vaddr, load->p_offset, PAGE_UP(load->p_filesz),
+                          PAGE_UP(load->p_memsz), mm__guard_rest(guard, protection_of(load))};
+}
+
+static bool extend(struct stretch *stretch, const struct stretch *next) {
+  if (stretch->rest != next->rest || stretch->file_bytes != stretch->memory_bytes ||
+      stretch->low + stretch->memory_bytes != next->low ||
+      stretch->offset + stretch->file_bytes != next->offset)
+    return false;
+  stretch->file_bytes += next->file_bytes;
+  stretch->memory_bytes += next->memory_bytes;
+  return true;
+}
+
+static long map_stretch(const struct stretch *stretch, int file) {
   long result = 0;
-  if (file_pages)
-    result = mm__call(SYS_mmap, load->p_vaddr, file_pages, rest,
-                      MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, load->p_offset);
-  if (!mm__failed(result) && memory_pages > file_pages)
-    result = mm__call(SYS_mmap, load->p_vaddr + file_pages, memory_pages - file_pages, rest,
+  if (stretch->file_bytes)
+    result = mm__call(SYS_mmap, stretch->low, stretch->file_bytes, stretch->rest,
+                      MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, stretch->offset);
+  if (!mm__failed(result) && stretch->memory_bytes > stretch->file_bytes)
+    result = mm__call(SYS_mmap, stretch->low + stretch->file_bytes,
+                      stretch->memory_bytes - stretch->file_bytes, stretch->rest,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
   return result;
 }
@@ -279,11 +320,17 @@ static int fill_map(struct mm__state *state, const struct mm__head *head) {
 }
 
 static int map_loads(const struct opening *opening) {
-  for (uint32_t i = 0; i < opening->head.load_count; i++) {
-    long result = map_load(&opening->head.loads[i], opening->file, opening->options->guard);
+  const struct mm__head *head = &opening->head;
+  for (uint32_t i = 0; i < head->load_count;) {
+    struct stretch stretch = stretch_of(&head->loads[i], opening->options->guard);
+    for (i++; i < head->load_count; i++) {
+      struct stretch next = stretch_of(&head->loads[i], opening->options->guard);
+      if (!extend(&stretch, &next)) break;
+    }
+    long result = map_stretch(&stretch, opening->file);
     if (mm__failed(result))
-      return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result,
-                             "%s: cannot map segment %u", opening->path, i);
+      return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result, "%s: cannot map 0x%lx",
+                             opening->path, stretch.low);
   }
   return MM_OK;
 }
@@ -318,7 +365,8 @@ static void fill_entries(const struct mm__head *head, struct mm__entry *entries)
     *entries++ = (struct mm__entry){.address = head->facts->hooks[i]};
 }
 
-/* Makes the checked head and the gate's entries read-only; the slot map's ranges lie behind them. */
+/* Makes the checked head and the gate's entries read-only; the slot map's ranges lie behind them.
+ * */
 static int keep_head(struct opening *opening) {
   uint64_t low = opening->head_low, pages = PAGE_UP(opening->head_bytes);
   fill_entries(&opening->head, (struct mm__entry *)(low + pages));
@@ -357,8 +405,6 @@ static void record_image(const struct opening *opening, uint32_t stub_count) {
   record->memory_limit =
       opening->options->memory_bytes ? opening->options->memory_bytes : DEFAULT_MEMORY;
   record->stub_count = stub_count;
-  record->device = opening->facts.st_dev;
-  record->inode = opening->facts.st_ino;
   record->file_bytes = (uint64_t)opening->facts.st_size;
   record->head = opening->head;
   record->entries = (const struct mm__entry *)(opening->head_low + PAGE_UP(opening->head_bytes));
@@ -368,9 +414,9 @@ static void record_image(const struct opening *opening, uint32_t stub_count) {
   record->x87_control = (uint16_t)opening->head.facts->x87_control;
   mm__format(record->path, sizeof record->path, "%s", opening->path);
   record->head_place = opening->place;
-  mm__tables.head_places[opening->place / 64] |= 1ul << opening->place % 64;
-  record->serial = ++mm__tables.next_serial;
-  mm__tables.mapped_count++;
+  head_places[opening->place / 64] |= 1ul << opening->place % 64;
+  record->serial = ++last_serial;
+  mapped_count++;
 }
 
 /* Everything that can fail comes first; then the tables learn of it. */
@@ -391,9 +437,9 @@ static int build(struct opening *opening) {
     release_slot(opening->slot, stub_count);
     return status;
   }
-  mm__tables_open();
+  mm__record_open(&mm__tables.records[opening->slot]);
   record_image(opening, stub_count);
-  mm__tables_close();
+  mm__record_close(&mm__tables.records[opening->slot]);
   return MM_OK;
 }
 
@@ -459,11 +505,11 @@ int mm__image_unmap(uint32_t slot, struct mm__thread_record *thread, struct mm_e
   if (mm__tables.host.trace & MM__TRACE_IMAGE)
     mm__say("image: unmapped %s from slot %u", record->path, slot);
   release_slot(slot, record->stub_count);
-  mm__tables_open();
-  mm__tables.head_places[record->head_place / 64] &= ~(1ul << record->head_place % 64);
+  mm__record_open(record);
+  head_places[record->head_place / 64] &= ~(1ul << record->head_place % 64);
   memset(record, 0, sizeof *record);
-  mm__tables.mapped_count--;
-  mm__tables_close();
+  mm__record_close(record);
+  mapped_count--;
   release_head(&gone);
   mm__image_leave(state);
   mm__unlock(&mm__core_lock);

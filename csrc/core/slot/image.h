@@ -8,6 +8,8 @@
 
 #include "core/state.h"
 
+/* Before the first image. */
+void mm__image_start(void);
 int mm__image_map(const char *path, const struct mm_map_options *options, uint32_t *slot,
                   uint64_t *serial, struct mm_error *error);
 int mm__image_unmap(uint32_t slot, struct mm__thread_record *thread, struct mm_error *error);
