@@ -510,7 +510,7 @@ describe("an image", function()
 
   it("is not mapped with a grant that nothing would honour", function()
     for _, grant in ipairs { "files", "sockets" } do
-      local image, err = support.map("math", { grant = grant })
+      local image, err = mm.map(support.image "math", { grant = grant })
       assert.is_nil(image)
       assert.equal("unsupported", err.kind)
     end
