@@ -157,7 +157,8 @@ static const char *check_load(const struct check *check, const Elf64_Phdr *load,
   if (load->p_offset < offset || load->p_offset > check->file_bytes ||
       load->p_filesz > check->file_bytes - load->p_offset)
     return "a segment overlaps another one in the file, or lies outside of it";
-  if ((load->p_flags & ~(uint32_t)(PF_R | PF_W | PF_X)) != 0 || (load->p_flags & PF_R) == 0)
+  if ((load->p_flags & ~(uint32_t)(PF_R | PF_W | PF_X | MM__PF_ANONYMOUS)) != 0 ||
+      (load->p_flags & PF_R) == 0)
     return "a segment has impossible permissions";
   if ((load->p_flags & PF_W) != 0 && (load->p_flags & PF_X) != 0 &&
       (facts->needs & MM_GRANT_JIT) == 0)

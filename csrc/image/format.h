@@ -20,6 +20,9 @@
 #define MM__SEGMENT_LIMIT  1024u /* PT_LOAD entries */
 #define MM__HOOK_LIMIT     16u
 #define MM__CPU_WORDS      8u
+/* A flag of a read-only PT_LOAD (PF_MASKOS): memory of no file, which is zero when it is discarded.
+ * */
+#define MM__PF_ANONYMOUS 0x00100000u
 
 enum mm__note_type {
   MM__NOTE_FACTS = 1,    /* struct mm__facts */

@@ -82,10 +82,15 @@ static bool in_one_module(const struct mm__source *source, uint64_t low, uint64_
   return false;
 }
 
+/* Of memory that is written to nobody needs to know. */
+static bool is_anonymous(const struct mm__region *region) {
+  return (region->protection & PROT_WRITE) == 0 && (region->flags & MM__REGION_FILE) == 0;
+}
+
 /* Whether one segment can hold both regions: nothing that was a guard may become accessible. */
 static bool joins(const struct mm__source *source, const struct mm__region *a,
                   const struct mm__region *b) {
-  if (a->protection != b->protection) return false;
+  if (a->protection != b->protection || is_anonymous(a) != is_anonymous(b)) return false;
   return a->high == b->low ||
          (b->low - a->high <= GAP_BYTES && in_one_module(source, a->low, b->high));
 }
@@ -102,13 +107,13 @@ static bool add_segment(struct mm__plan *plan, struct mm__segment segment) {
 /* Cuts [low, high), which has one protection, where zeros are at least `threshold` long. */
 static bool cut(struct mm__plan *plan, uint64_t low, uint64_t high, uint32_t protection,
                 uint64_t threshold, uint32_t *run) {
-  struct mm__segment segment = {low, low, high, 0, protection, *run, 0};
+  struct mm__segment segment = {low, low, high, 0, protection, *run, 0, 0};
   for (; *run < plan->run_count && plan->runs[*run].low < high; (*run)++) {
     const struct mm__run *next = &plan->runs[*run];
     if (next->low - segment.data_high >= threshold) {
       segment.high = next->low;
       if (!add_segment(plan, segment)) return false;
-      segment = (struct mm__segment){next->low, next->low, high, 0, protection, *run, 0};
+      segment = (struct mm__segment){next->low, next->low, high, 0, protection, *run, 0, 0};
     }
     segment.data_high = next->high;
     segment.run_count++;
@@ -127,7 +132,10 @@ static uint32_t make_segments(struct mm__plan *plan, const struct mm__source *so
     for (i++; i < source->region_count && joins(source, last, &source->regions[i]); i++)
       last = &source->regions[i];
     if (first->protection == PROT_NONE) continue;
+    uint32_t made = plan->segment_count;
     if (!cut(plan, first->low, last->high, first->protection, threshold, &run)) return 0;
+    for (; made < plan->segment_count; made++)
+      plan->segments[made].header_flags = is_anonymous(first) ? MM__PF_ANONYMOUS : 0;
     spans++;
   }
   return spans ? spans : 1;

@@ -20,6 +20,7 @@ struct mm__segment {
   uint64_t offset;
   uint32_t protection;
   uint32_t first_run, run_count;
+  uint32_t header_flags; /* of its program header, beyond its protection */
 };
 
 struct mm__plan {

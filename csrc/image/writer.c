@@ -130,7 +130,8 @@ static void put_program_headers(const struct writing *writing) {
   for (uint32_t i = 0; i < writing->plan.segment_count; i++) {
     const struct mm__segment *segment = &writing->plan.segments[i];
     *header++ = (Elf64_Phdr){.p_type = PT_LOAD,
-                             .p_flags = PF_R | ((segment->protection & PROT_WRITE) ? PF_W : 0u) |
+                             .p_flags = segment->header_flags | PF_R |
+                                        ((segment->protection & PROT_WRITE) ? PF_W : 0u) |
                                         ((segment->protection & PROT_EXEC) ? PF_X : 0u),
                              .p_offset = segment->offset,
                              .p_vaddr = segment->low,

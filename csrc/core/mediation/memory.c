@@ -212,7 +212,8 @@ long mm__memory_mprotect(struct mm__trap *trap) {
 static long drop_piece(struct mm__trap *trap, const struct mm__range *piece, uint32_t advice) {
   if (!of_snapshot(trap, piece))
     return mm__call(SYS_madvise, piece->low, piece->high - piece->low, advice);
-  return piece->protection & PROT_WRITE ? write_zeros(piece, piece->protection) : 0;
+  /* A file's pages that were never written come back as they are. */
+  return piece->flags & MM__RANGE_FILE ? 0 : write_zeros(piece, piece->protection);
 }
 
 long mm__memory_madvise(struct mm__trap *trap) {

@@ -313,6 +313,7 @@ static int fill_map(struct mm__state *state, const struct mm__head *head) {
     struct mm__range range = {load->p_vaddr, load->p_vaddr + PAGE_UP(load->p_memsz),
                               protection_of(load), MM__RANGE_IMAGE};
     if (range.low >= facts->heap_low && range.low < facts->heap_high) range.flags |= MM__RANGE_HEAP;
+    if (!(load->p_flags & (PF_W | MM__PF_ANONYMOUS))) range.flags |= MM__RANGE_FILE;
     int status = mm__slot_map_insert(&state->map, range);
     if (status != MM_OK) return status;
   }

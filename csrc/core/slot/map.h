@@ -16,7 +16,7 @@ enum mm__range_flags {
   MM__RANGE_HEAP = 4,      /* brk */
   MM__RANGE_STACK = 8,
   MM__RANGE_MAILBOX = 16,
-  MM__RANGE_FILE = 32, /* a file's pages (server) */
+  MM__RANGE_FILE = 32, /* a file's pages */
 };
 
 struct mm__range {
