@@ -5,7 +5,7 @@
  * Syscall User Dispatch. What the kernel may still look at when the Matchmaker has gone (selector,
  * alternate stack) belongs to the anchor. */
 #include "base/error.h"
-#include "core/state.h"
+#include "core/gate/gate.h"
 
 #include <asm/prctl.h>
 #include <errno.h>
@@ -128,6 +128,9 @@ struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error) {
     forget(thread);
     return 0;
   }
+  /* Worker threads block every signal they can; blocked, a fault or a trapped call would kill. */
+  const uint64_t synchronous = ~mm__asynchronous_mask;
+  mm__call(SYS_rt_sigprocmask, SIG_UNBLOCK, &synchronous, 0, 8);
   thread->anchor = anchor;
   thread->seen.armed = 1;
   anchor->record = thread;

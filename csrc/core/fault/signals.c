@@ -52,10 +52,18 @@ static bool wraps(int signal, struct mm__action *now) {
   return now->handler > (uint64_t)SIG_IGN && now->handler != (uint64_t)mm__deferred_handler;
 }
 
-static void wrap(int signal, const struct mm__action *now) {
-  struct mm__action action = *now;
+/* The host's action with our handler; and with our restorer: during a call the host's own
+ * rt_sigreturn would be trapped where a selector decides. */
+static long set_wrapper(int signal, const struct mm__action *host) {
+  struct mm__action action = *host;
   action.handler = (uint64_t)mm__deferred_handler;
-  if (mm__failed(set(signal, &action))) return;
+  action.restorer = (uint64_t)mm__signal_restorer;
+  action.flags |= SA_RESTORER_FLAG;
+  return set(signal, &action);
+}
+
+static void wrap(int signal, const struct mm__action *now) {
+  if (mm__failed(set_wrapper(signal, now))) return;
   mm__tables.previous[signal] = *now;
   mm__tables.ours |= BIT(signal);
 }
@@ -108,11 +116,7 @@ void mm__signals_restore(void) {
 static void defer(struct mm__thread_record *thread, int signal, const siginfo_t *info,
                   ucontext_t *context) {
   const struct mm__action *previous = &mm__tables.previous[signal];
-  if (previous->flags & SA_RESETHAND) {
-    struct mm__action again = *previous;
-    again.handler = (uint64_t)mm__deferred_handler;
-    set(signal, &again);
-  }
+  if (previous->flags & SA_RESETHAND) set_wrapper(signal, previous);
   uint64_t *mask = (uint64_t *)&context->uc_sigmask;
   *mask |= BIT(signal);
   thread->deferred |= BIT(signal);

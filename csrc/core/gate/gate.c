@@ -13,6 +13,7 @@ struct mm__state mm__states[MM__SLOT_COUNT];
 #define LOOK_EVERY 1024ul /* crossings between two looks for new signal handlers of the host */
 #define CALLEE_GAP                                                                                 \
   256ul /* below a calling image's stack pointer: its red zone (psABI 3.2.2) and our distance */
+#define CALLER_ROOM 0x4000ul /* that the end of a call takes, with a reset, on its caller's stack */
 
 const uint64_t mm__asynchronous_mask =
     ~((1ul << (SIGSEGV - 1)) | (1ul << (SIGBUS - 1)) | (1ul << (SIGFPE - 1)) |
@@ -76,7 +77,14 @@ static void link_frame(struct mm__frame *frame, struct mm__state *state,
 static void mask_signals(struct mm__frame *frame) {
   frame->masked = mm__tables.host.signals == MM_SIGNALS_MASK && !MM__IN_ARENA(frame->host_fs);
   if (frame->masked)
-    mm__call(SYS_rt_sigprocmask, SIG_BLOCK, &mm__asynchronous_mask, &frame->host_mask, 8);
+    mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &mm__asynchronous_mask, &frame->host_mask, 8);
+}
+
+/* An image that calls out with little stack left has run out of it: this access faults, in its own
+ * call, while there still is room to end the call that it wants to make. */
+static void probe_stack(const struct mm__frame *frame, uint32_t slot) {
+  uint64_t low = mm__tables.records[slot].head.facts->stack_low;
+  if ((uint64_t)frame - low < CALLER_ROOM) (void)*(const volatile uint8_t *)(low - 1);
 }
 
 uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
@@ -87,6 +95,7 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
   frame->x87_result = 0;
   struct mm__thread_record *thread = caller(fs);
   if (!thread) return 0;
+  if (MM__IN_ARENA(fs) && !thread->in_hook) probe_stack(frame, MM__SLOT_OF(fs));
   const struct mm__record *record = &mm__tables.records[slot];
   struct mm__state *state = &mm__states[slot];
   if (++thread->crossings % LOOK_EVERY == 0 && !MM__IN_ARENA(fs)) mm__signals_look();
