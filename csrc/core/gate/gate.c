@@ -103,7 +103,7 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
   mask_signals(frame);
   if (state->depth == 0) {
     thread->seen.outcome.refused_count = 0;
-    mm__guard_open(record, state);
+    mm__guard_open(record, state, index);
     state->stack = record->stack_pointer - CALLEE_GAP;
   }
   link_frame(frame, state, thread);
