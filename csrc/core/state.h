@@ -83,6 +83,7 @@ struct mm__state {
   uint64_t piece_class;  /* of the call that runs */
   uint64_t wide_classes; /* need more pieces than there can be: everything is opened for them */
   uint32_t piece_count;
+  uint32_t kept_open;   /* the guard stays open until the hold ends */
   uint32_t all_written; /* which pages were written since the last reset is not known */
   uint64_t calls, faults;
   struct mm__slot_map map;

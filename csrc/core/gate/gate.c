@@ -38,7 +38,12 @@ int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, i
 
 void mm__image_leave(struct mm__state *state) {
   if (--state->holds) return;
-  if (state->mailbox_used) mm__guard_empty_mailbox(&mm__tables.records[state - mm__states], state);
+  const struct mm__record *record = &mm__tables.records[state - mm__states];
+  if (state->kept_open) {
+    state->kept_open = 0;
+    mm__guard_close(record, state);
+  }
+  if (state->mailbox_used) mm__guard_empty_mailbox(record, state);
   __atomic_store_n(&state->owner, 0, __ATOMIC_RELAXED);
   mm__unlock(&state->lock);
 }
@@ -171,6 +176,7 @@ struct mm__frame *mm__gate_finish_fault(struct mm__frame *frame) {
   if (state->depth == 0) {
     state->faults++;
     if (record->dead_on_fault || thread->in_hook) {
+      state->kept_open = 0;
       mm__guard_close(record, state);
       state->dead = 1;
     } else {

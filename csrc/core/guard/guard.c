@@ -45,7 +45,7 @@ void mm__guard_open(const struct mm__record *record, struct mm__state *state,
 }
 
 void mm__guard_close(const struct mm__record *record, struct mm__state *state) {
-  if (record->guard != MM_GUARD_PAGES || !state->guard_open) return;
+  if (record->guard != MM_GUARD_PAGES || !state->guard_open || state->kept_open) return;
   if (state->guard_open == MM__OPEN_ALL) {
     toggle_all(&state->map, false);
     state->piece_count = 0;

@@ -11,6 +11,7 @@
 
 void mm__guard_open(const struct mm__record *record, struct mm__state *state,
                     uint32_t export_index);
+/* Not while it is kept open. */
 void mm__guard_close(const struct mm__record *record, struct mm__state *state);
 /* What the kernel is told for pages whose image sees `protection`, at rest. */
 uint32_t mm__guard_rest(uint32_t guard, uint32_t protection);

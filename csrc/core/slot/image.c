@@ -541,6 +541,7 @@ static void restore_mappings(const struct mm__record *record, struct mm__state *
 int mm__image_reset_held(uint32_t slot, struct mm__thread_record *thread, struct mm_error *error) {
   struct mm__record *record = &mm__tables.records[slot];
   struct mm__state *state = &mm__states[slot];
+  state->kept_open = 0;
   mm__guard_close(record, state);
   bool done = mm__guard_reset(record, state);
   for (uint32_t i = 0; !done && i < record->head.load_count; i++) {
