@@ -160,6 +160,12 @@ int mm__image_call(lua_State *L);
 const char *mm__function_name(const struct mm__lua_function *function);
 const char *mm__function_prototype(const struct mm__lua_function *function);
 
+/* --- batch.c --- */
+
+/* open(image, f) and batch(image, name, list): many calls for one opening of the guard. */
+int mm__image_open_for(lua_State *L);
+int mm__image_batch(lua_State *L);
+
 /* --- value.c --- */
 
 struct mm__conversion_rule mm__rule_of(const struct mm__registry *registry, uint32_t type);

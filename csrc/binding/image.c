@@ -208,9 +208,14 @@ static int field(lua_State *L) {
 }
 
 void mm__image_open(lua_State *L) {
-  static const luaL_Reg methods[] = {{"bind", mm__image_bind}, {"call", mm__image_call},
-                                     {"info", info},           {"reset", reset},
-                                     {"unmap", unmap},         {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"batch", mm__image_batch},
+                                     {"bind", mm__image_bind},
+                                     {"call", mm__image_call},
+                                     {"info", info},
+                                     {"open", mm__image_open_for},
+                                     {"reset", reset},
+                                     {"unmap", unmap},
+                                     {NULL, NULL}};
   static const luaL_Reg events[] = {{"__gc", collect},
                                     {"__close", close_image},
                                     {"__tostring", text},

@@ -156,6 +156,19 @@ int mm__function_call(struct mm_function *function, const struct mm__value *valu
   return status;
 }
 
+int mm__image_keep_open(struct mm_image *image, struct mm__hold *hold, struct mm_error *error) {
+  const struct mm__core_table *core = mm__core(error);
+  if (!core) return MM_ERROR_NOT_CONNECTED;
+  int status = core->enter(image->slot, image->serial, hold, error);
+  if (status == MM_OK) core->keep_open(hold);
+  return status;
+}
+
+void mm__image_let_go(const struct mm__hold *hold) {
+  const struct mm__core_table *core = mm__core(NULL);
+  if (core) core->leave(hold);
+}
+
 /* An argument as the caller of the C interface has it, by its exact type. */
 static void read_argument(const struct mm__type *type, const void *from, struct mm__value *value) {
   memset(value, 0, sizeof *value);

@@ -185,6 +185,8 @@ static int enter(uint32_t slot, uint64_t serial, struct mm__hold *hold, struct m
 
 static void leave(const struct mm__hold *hold) { mm__image_leave(&mm__states[hold->slot]); }
 
+static void keep_open(const struct mm__hold *hold) { mm__states[hold->slot].kept_open = 1; }
+
 static int stage(const struct mm__hold *hold, const void *bytes, uint64_t size, uint64_t *address,
                  struct mm_error *error) {
   const struct mm__record *record = &mm__tables.records[hold->slot];
@@ -307,6 +309,7 @@ __attribute__((section(".core_table"), used)) const struct mm__core_table mm__co
     .bind = bind,
     .enter = enter,
     .leave = leave,
+    .keep_open = keep_open,
     .stage = stage,
     .string = string,
     .outcome = outcome_of,

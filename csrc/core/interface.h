@@ -106,6 +106,8 @@ struct mm__core_table {
   /* Takes the image for this thread, waiting for its turn; holds nest. MM_ERROR_UNMAPPED, _DEAD. */
   int (*enter)(uint32_t slot, uint64_t serial, struct mm__hold *hold, struct mm_error *error);
   void (*leave)(const struct mm__hold *hold);
+  /* Within a hold: what its calls open stays open until it ends, or until a fault. */
+  void (*keep_open)(const struct mm__hold *hold);
   /* Within a hold: copies bytes into the image's mailbox and says where they are; the end of the
    * hold empties it. MM_ERROR_LIMIT when it is full. */
   int (*stage)(const struct mm__hold *hold, const void *bytes, uint64_t size, uint64_t *address,

@@ -58,6 +58,10 @@ struct mm__record {
 } __attribute__((
     aligned(512))); /* so that each lies in one page, which is all that is opened for it */
 
+enum mm__opening { MM__CLOSED = 0, MM__OPEN_PIECES = 1, MM__OPEN_ALL = 2 };
+
+struct mm__piece; /* core/guard/pieces.h */
+
 /* What changes while an image is mapped. The assembly knows `frame` and the size. */
 struct mm__state {
   struct mm__frame *frame;  /* the newest call's */
@@ -66,12 +70,21 @@ struct mm__state {
   uint32_t lock;            /* futex: 0 free, 1 taken, 2 taken and waited for */
   uint32_t depth;           /* calls inside one another */
   uint32_t holds;           /* how often the owner has entered: calls, staging, reset */
-  uint32_t guard_open, dead;
+  uint32_t guard_open;      /* enum mm__opening */
+  uint32_t dead;
   uint32_t generation, map_changed;
   uint64_t stack;        /* the next call of this thread starts below it */
   uint64_t heap_high;    /* brk */
   uint64_t memory_bytes; /* taken since the snapshot */
-  uint64_t mailbox_used, mailbox_open;
+  uint64_t mailbox_used;
+  uint64_t mailbox_open; /* writable up to here, ahead of a call; 0: not */
+  uint64_t mailbox_high; /* ever used up to here */
+  struct mm__piece *pieces;
+  uint64_t piece_class;  /* of the call that runs */
+  uint64_t wide_classes; /* need more pieces than there can be: everything is opened for them */
+  uint32_t piece_count;
+  uint32_t kept_open;   /* the guard stays open until the hold ends */
+  uint32_t all_written; /* which pages were written since the last reset is not known */
   uint64_t calls, faults;
   struct mm__slot_map map;
   uint64_t refused_threads;

@@ -10,6 +10,7 @@ local core = require "matchmaker.core"
 ---@field image? string the path of the image
 ---@field export? string the export that was called
 ---@field argument? integer which argument was wrong, from 1
+---@field call? integer which call of a batch failed, from 1
 ---@field errno? integer of the system call that failed
 ---@field signal? string "SIGSEGV"
 ---@field access? string "reading", "writing" or "executing"
@@ -52,6 +53,10 @@ local core = require "matchmaker.core"
 ---@field bind fun(self: mm.image, name: string, prototype?: string): mm.function raises unless the
 --- prototype is the registered one
 ---@field call fun(self: mm.image, call: table): any `image:call { "name", arguments... }`
+---@field batch fun(self: mm.image, name: string, calls: table): any[] one call for each element, a
+--- list of arguments or the only one, with one opening of the guard; the results in a list
+---@field open fun(self: mm.image, f: function): any runs f, and leaves what its calls open open
+--- until it ends: protection is off meanwhile, and other threads wait
 
 ---@class mm.config
 ---@field images? integer mapped images at once (256)

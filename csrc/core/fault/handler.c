@@ -1,6 +1,7 @@
 /* core/fault/handler.c - one handler for all synchronous signals: FS tells whose fault it is. */
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"
+#include "core/guard/guard.h"
 #include "core/mediation/mediation.h"
 
 #include <signal.h>
@@ -77,6 +78,18 @@ static void end_with_signal(uint32_t slot, int signal, const siginfo_t *info, uc
   mm__fault_end(slot, context, &outcome);
 }
 
+/* Whether it was the guard that stood in the way of what the image may do: the access then goes on.
+ * */
+static bool opens(uint32_t slot, int signal, const siginfo_t *info, const ucontext_t *context) {
+  static const uint32_t wanted[] = {
+      [MM_ACCESS_READ] = 1, [MM_ACCESS_WRITE] = 2, [MM_ACCESS_EXECUTE] = 4};
+  uint64_t address = (uint64_t)info->si_addr;
+  uint32_t access = access_of(signal, context);
+  if (signal != SIGSEGV || info->si_code != SEGV_ACCERR || !access) return false;
+  if (!MM__IN_ARENA(address) || MM__SLOT_OF(address) != slot) return false;
+  return mm__guard_fault(&mm__tables.records[slot], &mm__states[slot], address, wanted[access]);
+}
+
 static void end_server(int signal, const siginfo_t *info, const ucontext_t *context) {
   mm__fs_write(mm__tables.host_fs);
   mm__thread_anchor(mm__tables.host_fs)->selector = 0;
@@ -125,8 +138,9 @@ void mm__fault_handler(int signal, siginfo_t *info, void *context_) {
   }
   if (serving)
     end_server(signal, info, context);
-  else if (inside && mm__states[MM__SLOT_OF(fs)].frame)
-    end_with_signal(MM__SLOT_OF(fs), signal, info, context);
-  else
+  else if (inside && mm__states[MM__SLOT_OF(fs)].frame) {
+    if (!opens(MM__SLOT_OF(fs), signal, info, context))
+      end_with_signal(MM__SLOT_OF(fs), signal, info, context);
+  } else
     host_fault(signal, info, context);
 }

@@ -39,7 +39,12 @@ int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, i
 
 void mm__image_leave(struct mm__state *state) {
   if (--state->holds) return;
-  if (state->mailbox_used) mm__guard_empty_mailbox(&mm__tables.records[state - mm__states], state);
+  const struct mm__record *record = &mm__tables.records[state - mm__states];
+  if (state->kept_open) {
+    state->kept_open = 0;
+    mm__guard_close(record, state);
+  }
+  if (state->mailbox_used) mm__guard_empty_mailbox(record, state);
   __atomic_store_n(&state->owner, 0, __ATOMIC_RELAXED);
   mm__unlock(&state->lock);
 }
@@ -112,7 +117,7 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
   mask_signals(frame);
   if (state->depth == 0) {
     thread->seen.outcome.refused_count = 0;
-    mm__guard_open(record, state);
+    mm__guard_open(record, state, index);
     state->stack = record->stack_pointer - CALLEE_GAP;
   }
   link_frame(frame, state, thread);
@@ -180,6 +185,7 @@ struct mm__frame *mm__gate_finish_fault(struct mm__frame *frame) {
   if (state->depth == 0) {
     state->faults++;
     if (record->dead_on_fault || thread->in_hook) {
+      state->kept_open = 0;
       mm__guard_close(record, state);
       state->dead = 1;
     } else {

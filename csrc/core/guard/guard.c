@@ -1,16 +1,17 @@
-/* core/guard/guard.c - `open` toggles nothing; `pages` opens what the slot map holds, piece by
- * piece. */
+/* core/guard/guard.c - `open` toggles nothing; `pages` opens in a call what the call needs. */
 #include "core/guard/guard.h"
+
+#include "core/guard/pieces.h"
 
 #include <sys/mman.h>
 
 #define MAILBOX_KEEP 0x10000ul /* bytes of used mailbox that stay resident between calls */
 
 uint32_t mm__guard_rest(uint32_t guard, uint32_t protection) {
-  return guard == MM_GUARD_PAGES ? protection & PROT_READ : protection;
+  return guard == MM_GUARD_PAGES ? mm__at_rest(protection) : protection;
 }
 
-static void protect(uint64_t low, uint64_t high, uint32_t protection) {
+void mm__guard_protect(uint64_t low, uint64_t high, uint32_t protection) {
   long result = mm__call(SYS_mprotect, low, high - low, protection);
   if (!mm__failed(result)) return;
   mm__say("mprotect(%lx, %lx, %u) failed with %ld: the guard cannot keep its word", low, high - low,
@@ -18,41 +19,94 @@ static void protect(uint64_t low, uint64_t high, uint32_t protection) {
   mm__call(SYS_kill, mm__call(SYS_getpid), SIGKILL);
 }
 
-/* Neighbours that get the same protection are told to the kernel together. */
-static void toggle(const struct mm__slot_map *map, bool open) {
-  for (uint32_t i = 0; i < map->count;) {
-    const struct mm__range *first = &map->ranges[i];
-    uint32_t protection = open ? first->protection : first->protection & PROT_READ;
-    uint64_t high = first->high;
-    bool changes = first->protection != (first->protection & PROT_READ);
-    for (i++; changes && i < map->count; i++) {
-      const struct mm__range *next = &map->ranges[i];
-      uint32_t wanted = open ? next->protection : next->protection & PROT_READ;
-      if (next->low != high || wanted != protection ||
-          next->protection == (next->protection & PROT_READ))
-        break;
-      high = next->high;
-    }
-    if (changes) protect(first->low, high, protection);
+static void toggle_all(const struct mm__slot_map *map, bool open) {
+  for (uint32_t i = 0; i < map->count; i++) {
+    const struct mm__range *range = &map->ranges[i];
+    uint32_t rest = mm__at_rest(range->protection);
+    if (range->protection != rest)
+      mm__guard_protect(range->low, range->high, open ? range->protection : rest);
   }
 }
 
-void mm__guard_open(const struct mm__record *record, struct mm__state *state) {
-  if (record->guard == MM_GUARD_PAGES && !state->guard_open) toggle(&state->map, true);
-  state->guard_open = 1;
+void mm__guard_need_all(const struct mm__record *record, struct mm__state *state) {
+  if (record->guard != MM_GUARD_PAGES || state->guard_open == MM__OPEN_ALL) return;
+  toggle_all(&state->map, true);
+  state->guard_open = MM__OPEN_ALL;
+  state->all_written = 1;
+}
+
+void mm__guard_open(const struct mm__record *record, struct mm__state *state,
+                    uint32_t export_index) {
+  if (record->guard != MM_GUARD_PAGES || state->guard_open) return;
+  if (mm__pieces_open(state, export_index))
+    state->guard_open = MM__OPEN_PIECES;
+  else
+    mm__guard_need_all(record, state);
 }
 
 void mm__guard_close(const struct mm__record *record, struct mm__state *state) {
-  if (record->guard == MM_GUARD_PAGES && state->guard_open) {
-    toggle(&state->map, false);
+  if (record->guard != MM_GUARD_PAGES || !state->guard_open || state->kept_open) return;
+  if (state->guard_open == MM__OPEN_ALL) {
+    toggle_all(&state->map, false);
+    state->piece_count = 0;
     state->mailbox_open = 0;
+  } else {
+    mm__pieces_close(state);
   }
-  state->guard_open = 0;
+  state->guard_open = MM__CLOSED;
+}
+
+/* Opens one page that the slot map lets the image touch so. */
+static bool open_page(const struct mm__record *record, struct mm__state *state, uint64_t address,
+                      uint32_t protection) {
+  if (!mm__slot_map_covers(&state->map, address, address + 1, protection)) return false;
+  const struct mm__range *range = &state->map.ranges[mm__slot_map_find(&state->map, address)];
+  if (range->protection == mm__at_rest(range->protection)) return false;
+  if (!mm__pieces_learn(state, range, address)) {
+    state->wide_classes |= state->piece_class;
+    mm__guard_need_all(record, state);
+  }
+  return true;
+}
+
+bool mm__guard_fault(const struct mm__record *record, struct mm__state *state, uint64_t address,
+                     uint32_t protection) {
+  if (record->guard != MM_GUARD_PAGES || state->guard_open != MM__OPEN_PIECES) return false;
+  /* A fault on an open page is the image's own. */
+  return !mm__pieces_cover(state, address) && open_page(record, state, address, protection);
+}
+
+void mm__guard_need(const struct mm__record *record, struct mm__state *state, uint64_t low,
+                    uint64_t high, uint32_t protection) {
+  if (record->guard != MM_GUARD_PAGES) return;
+  for (uint64_t page = low & ~(MM__PAGE - 1ul); page < high; page += MM__PAGE) {
+    if (state->guard_open != MM__OPEN_PIECES) return;
+    if (!mm__pieces_cover(state, page)) open_page(record, state, page, protection);
+  }
+}
+
+void mm__guard_changed(const struct mm__record *record, struct mm__state *state, uint64_t low,
+                       uint64_t high) {
+  if (record->guard != MM_GUARD_PAGES || state->guard_open != MM__OPEN_PIECES) return;
+  if (!mm__pieces_changed(state, low, high)) mm__guard_need_all(record, state);
+}
+
+bool mm__guard_reset(const struct mm__record *record, struct mm__state *state) {
+  bool known = record->guard == MM_GUARD_PAGES && !state->map_changed && !state->all_written;
+  if (known) {
+    uint64_t low = record->head.facts->mailbox_low;
+    mm__call(SYS_madvise, low, state->mailbox_high - low, MADV_DONTNEED);
+    mm__pieces_reset(state);
+  } else {
+    state->piece_count = 0;
+  }
+  state->all_written = 0;
+  return known;
 }
 
 void mm__guard_empty_mailbox(const struct mm__record *record, struct mm__state *state) {
   uint64_t low = record->head.facts->mailbox_low;
-  if (state->mailbox_open) protect(low, record->head.facts->mailbox_high, PROT_READ);
+  if (state->mailbox_open) mm__guard_protect(low, state->mailbox_open, PROT_READ);
   state->mailbox_open = 0;
   if (state->mailbox_used > MAILBOX_KEEP)
     mm__call(SYS_madvise, low + MAILBOX_KEEP, state->mailbox_used - MAILBOX_KEEP, MADV_DONTNEED);
@@ -61,8 +115,16 @@ void mm__guard_empty_mailbox(const struct mm__record *record, struct mm__state *
 
 void mm__guard_open_mailbox(const struct mm__record *record, struct mm__state *state,
                             uint64_t high) {
-  if (record->guard != MM_GUARD_PAGES || state->guard_open || state->mailbox_open >= high) return;
-  protect(record->head.facts->mailbox_low, record->head.facts->mailbox_high,
-          PROT_READ | PROT_WRITE);
-  state->mailbox_open = record->head.facts->mailbox_high;
+  const struct mm__facts *facts = record->head.facts;
+  uint64_t low = facts->mailbox_low;
+  bool pages = record->guard == MM_GUARD_PAGES;
+  high = high < low + MAILBOX_KEEP ? low + MAILBOX_KEEP : (high + MM__PAGE - 1) & ~(MM__PAGE - 1ul);
+  if (high > facts->mailbox_high) high = facts->mailbox_high;
+  if (state->mailbox_high < high) {
+    state->mailbox_high = high;
+    if (pages) mm__call(SYS_madvise, low, high - low, MADV_RANDOM); /* see pieces.c */
+  }
+  if (!pages || state->guard_open == MM__OPEN_ALL || state->mailbox_open >= high) return;
+  mm__guard_protect(low, high, PROT_READ | PROT_WRITE);
+  state->mailbox_open = high;
 }

@@ -1,23 +1,41 @@
 /* core/guard/guard.h - page permissions: closed at rest, open in a call.
  * Owns:    the protections of the slot's pages, as far as they differ from the slot map's.
  * Threads: under the image's lock.
- * Signals: called from the gate only.
- * Errors:  a kernel that refuses to close a page stops the program: nothing could be promised any
+ * Signals: called from the gate, from traps, and from the fault handler.
+ * Errors:  a kernel that refuses to change a page stops the program: nothing could be promised any
  *          more. */
 #ifndef MM_CORE_GUARD_GUARD_H
 #define MM_CORE_GUARD_GUARD_H
 
 #include "core/state.h"
 
-void mm__guard_open(const struct mm__record *record, struct mm__state *state);
+void mm__guard_open(const struct mm__record *record, struct mm__state *state,
+                    uint32_t export_index);
+/* Not while it is kept open. */
 void mm__guard_close(const struct mm__record *record, struct mm__state *state);
-/* Forgets what was staged, and closes the mailbox if it was opened ahead of a call that did not
- * come. */
-void mm__guard_empty_mailbox(const struct mm__record *record, struct mm__state *state);
 /* What the kernel is told for pages whose image sees `protection`, at rest. */
 uint32_t mm__guard_rest(uint32_t guard, uint32_t protection);
-/* Makes the mailbox writable for staging, ahead of the call. */
+
+/* During a call: an access that the slot map allows met a closed page. True: it is open now. */
+bool mm__guard_fault(const struct mm__record *record, struct mm__state *state, uint64_t address,
+                     uint32_t protection);
+/* During a call: the kernel is about to touch [low, high) as `protection` says. It answers EFAULT
+ * where code would have faulted. */
+void mm__guard_need(const struct mm__record *record, struct mm__state *state, uint64_t low,
+                    uint64_t high, uint32_t protection);
+/* The same for all of the image: nobody knows what will be touched. */
+void mm__guard_need_all(const struct mm__record *record, struct mm__state *state);
+/* During a call: [low, high) was mapped, unmapped or protected, and is as the slot map has it. */
+void mm__guard_changed(const struct mm__record *record, struct mm__state *state, uint64_t low,
+                       uint64_t high);
+
+/* Puts the written pages back to the snapshot. False: which ones they are is not known. */
+bool mm__guard_reset(const struct mm__record *record, struct mm__state *state);
+
+/* Makes the mailbox writable up to `high` for staging, ahead of the call. */
 void mm__guard_open_mailbox(const struct mm__record *record, struct mm__state *state,
                             uint64_t high);
+/* Forgets what was staged, and closes the mailbox. */
+void mm__guard_empty_mailbox(const struct mm__record *record, struct mm__state *state);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/format.h"
 #include "core/fault/fault.h"
+#include "core/guard/guard.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -84,7 +85,11 @@ static bool argument_allowed(const struct mm__trap *trap, const struct mm__argum
   }
   if (low == 0 && argument->kind != MM__ARGUMENT_IN_OF && argument->kind != MM__ARGUMENT_OUT_OF)
     return true; /* the kernel knows which pointers may be null */
-  return low + bytes >= low && mm__slot_map_covers(&trap->state->map, low, low + bytes, protection);
+  if (low + bytes < low || !mm__slot_map_covers(&trap->state->map, low, low + bytes, protection))
+    return false;
+  if (protection == PROT_WRITE)
+    mm__guard_need(trap->record, trap->state, low, low + bytes, protection);
+  return true;
 }
 
 static bool arguments_allowed(const struct mm__trap *trap, const struct mm__call_row *row) {
@@ -103,13 +108,19 @@ static long refuse(struct mm__trap *trap) {
   return -EPERM;
 }
 
+/* What a call without a row of its own touches is not known. */
+static long pass_blindly(struct mm__trap *trap) {
+  mm__guard_need_all(trap->record, trap->state);
+  return mm__pass(trap);
+}
+
 static long act_for_client(struct mm__trap *trap, const struct mm__call_row *row) {
   uint32_t grants = trap->record->grants;
-  if (!row) return grants & MM_GRANT_EVERYTHING ? mm__pass(trap) : refuse(trap);
+  if (!row) return grants & MM_GRANT_EVERYTHING ? pass_blindly(trap) : refuse(trap);
   bool granted = !row->grant || (grants >> (row->grant - 1)) & 1 || grants & MM_GRANT_EVERYTHING;
   if (!granted || (!row->client && !(grants & MM_GRANT_EVERYTHING))) return refuse(trap);
   if (!arguments_allowed(trap, row)) return -EFAULT;
-  return row->client ? row->client(trap) : mm__pass(trap);
+  return row->client ? row->client(trap) : pass_blindly(trap);
 }
 
 static void trace(const struct mm__trap *trap, const struct mm__call_row *row, long result) {

@@ -6,6 +6,7 @@
  * unmaps one it is only withdrawn, where it wants zeros they are written. */
 #include "core/mediation/mediation.h"
 
+#include "core/guard/guard.h"
 #include "core/slot/image.h"
 
 #include <errno.h>
@@ -31,6 +32,11 @@ static bool over_limit(const struct mm__trap *trap, uint64_t bytes) {
 static void count(struct mm__trap *trap, int64_t bytes) {
   trap->state->map_changed = 1;
   trap->state->memory_bytes += (uint64_t)bytes;
+}
+
+/* The guard learns that [low, high) is now as the slot map has it. */
+static void changed(struct mm__trap *trap, uint64_t low, uint64_t high) {
+  if (!trap->serving) mm__guard_changed(trap->record, trap->state, low, high);
 }
 
 /* In a client nothing becomes executable that the snapshot did not have so, unless granted. */
@@ -82,10 +88,13 @@ static long remove_piece(struct mm__trap *trap, const struct mm__range *piece, u
     withdrawn.protection = PROT_NONE;
     withdrawn.flags |= MM__RANGE_WITHDRAWN;
     if (mm__slot_map_insert(&trap->state->map, withdrawn) != MM_OK) return -ENOMEM;
-    return set_protection(piece, PROT_NONE);
+    long result = set_protection(piece, PROT_NONE);
+    changed(trap, piece->low, piece->high);
+    return result;
   }
   if (mm__slot_map_remove(&trap->state->map, piece->low, piece->high) != MM_OK) return -ENOMEM;
   count(trap, -(int64_t)(piece->high - piece->low));
+  changed(trap, piece->low, piece->high);
   return mm__slot_reserve(piece->low, piece->high - piece->low);
 }
 
@@ -109,6 +118,7 @@ static long keep_range(struct mm__trap *trap, uint64_t low, uint64_t bytes, uint
     return -ENOMEM;
   }
   count(trap, (int64_t)bytes);
+  changed(trap, low, low + bytes);
   return (long)low;
 }
 
@@ -120,7 +130,9 @@ static long renew_piece(struct mm__trap *trap, const struct mm__range *piece, ui
   renewed.flags &= ~(uint32_t)MM__RANGE_WITHDRAWN;
   renewed.protection = protection;
   if (mm__slot_map_insert(&trap->state->map, renewed) != MM_OK) return -ENOMEM;
-  return write_zeros(piece, protection);
+  long result = write_zeros(piece, protection);
+  changed(trap, piece->low, piece->high);
+  return result;
 }
 
 static bool touches_snapshot(const struct mm__trap *trap, uint64_t low, uint64_t high) {
@@ -205,15 +217,19 @@ long mm__memory_mprotect(struct mm__trap *trap) {
   trap->state->map_changed = 1;
   long result = each_piece(trap, low, low + bytes, protect_piece, protection);
   if (mm__failed(result)) return result;
-  return mm__slot_map_protect(&trap->state->map, low, low + bytes, protection) == MM_OK ? 0
-                                                                                        : -ENOMEM;
+  int status = mm__slot_map_protect(&trap->state->map, low, low + bytes, protection);
+  changed(trap, low, low + bytes);
+  return status == MM_OK ? 0 : -ENOMEM;
 }
 
 static long drop_piece(struct mm__trap *trap, const struct mm__range *piece, uint32_t advice) {
   if (!of_snapshot(trap, piece))
     return mm__call(SYS_madvise, piece->low, piece->high - piece->low, advice);
   /* A file's pages that were never written come back as they are. */
-  return piece->flags & MM__RANGE_FILE ? 0 : write_zeros(piece, piece->protection);
+  if (piece->flags & MM__RANGE_FILE) return 0;
+  long result = write_zeros(piece, piece->protection);
+  changed(trap, piece->low, piece->high);
+  return result;
 }
 
 long mm__memory_madvise(struct mm__trap *trap) {
@@ -256,32 +272,50 @@ long mm__memory_brk(struct mm__trap *trap) {
   return (long)wanted;
 }
 
+/* A copy at the new place: where the kernel cannot move pages, because they are of the snapshot or
+ * of several mappings. */
+static long copy(const struct mm__range *range, uint64_t low, uint64_t kept, uint64_t bytes,
+                 uint64_t to) {
+  struct mm__range from = {low, low + kept, 0, 0}, moved = {to, to + bytes, 0, 0};
+  long result = mm__call(SYS_mmap, to, bytes, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  if (mm__failed(result)) return result;
+  if (!(range->protection & PROT_READ)) set_protection(&from, PROT_READ);
+  memcpy((void *)to, (const void *)low, kept);
+  return set_protection(&moved, range->protection);
+}
+
 /* Moves the first `kept` bytes of a mapping to a new place of `bytes`. */
 static long move(struct mm__trap *trap, uint64_t low, uint64_t kept, uint64_t bytes, uint64_t to,
                  const struct mm__range *range) {
-  long result;
-  if (of_snapshot(trap, range)) {
-    result = mm__call(SYS_mmap, to, bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-    if (mm__failed(result)) return result;
-    memcpy((void *)to, (const void *)low, kept);
-    struct mm__range moved = {to, to + bytes, range->protection, 0};
-    set_protection(&moved, range->protection);
-  } else {
+  struct mm__range moved = {to, to + bytes, range->protection, 0};
+  long result = -EFAULT;
+  if (!of_snapshot(trap, range)) {
     result = mm__call(SYS_mremap, low, kept, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to);
-    if (mm__failed(result)) return result;
-    mm__slot_reserve(low, kept);
+    if (!mm__failed(result)) {
+      mm__slot_reserve(low, kept);
+      result = set_protection(&moved, range->protection); /* the guard may have closed it */
+    }
   }
+  if (result == -EFAULT && !trap->serving) result = copy(range, low, kept, bytes, to);
+  if (mm__failed(result)) return result;
   result = keep_range(trap, to, bytes, range->protection, range->flags & MM__RANGE_FILE);
   if (mm__failed(result)) return result;
   return each_piece(trap, low, low + kept, remove_piece, 0);
 }
 
-/* In place, into free slot space behind it: the reservation there has to make room first. */
+/* In place, into free slot space behind it, which is reserved: in a client more of the same
+ * anonymous memory; in a server it may be a file's, so the reservation makes room first. */
 static long grow_in_place(struct mm__trap *trap, uint64_t low, uint64_t old, uint64_t bytes,
                           const struct mm__range *range) {
-  mm__call(SYS_munmap, low + old, bytes - old);
-  long result = mm__call(SYS_mremap, low, old, bytes, 0);
+  long result;
+  if (!trap->serving && !(range->flags & MM__RANGE_FILE)) {
+    result = mm__call(SYS_mmap, low + old, bytes - old, range->protection,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  } else {
+    mm__call(SYS_munmap, low + old, bytes - old);
+    result = mm__call(SYS_mremap, low, old, bytes, 0);
+  }
   if (mm__failed(result)) {
     mm__slot_reserve(low + old, bytes - old);
     return result;

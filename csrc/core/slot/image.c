@@ -7,6 +7,7 @@
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"
 #include "core/guard/guard.h"
+#include "core/guard/pieces.h"
 #include "image/content.h"
 #include "image/cpu.h"
 
@@ -23,9 +24,10 @@
 
 #define HEAD_LOW(place) (MM__ARENA_LOW + MM__HEADS_OFFSET + ((uint64_t)(place) << MM__HEADS_SHIFT))
 #define RANGES_BYTES    (MM__RANGE_LIMIT * sizeof(struct mm__range))
+#define PIECES_BYTES    (MM__PIECE_CAPACITY * sizeof(struct mm__piece))
 /* A head, the gate's entries made from it (fewer bytes than the head: an export takes 32 there),
  * the slot map's ranges. */
-#define KEPT_BYTES(head_bytes) (2 * PAGE_UP(head_bytes) + RANGES_BYTES)
+#define KEPT_BYTES(head_bytes) (2 * PAGE_UP(head_bytes) + RANGES_BYTES + PIECES_BYTES)
 #define DEFAULT_MEMORY         (1ull << 30)
 #define PROBE_BYTES            4096
 #define VERIFY_BYTES           (1ul << 20)
@@ -271,7 +273,8 @@ static int reserve(const struct opening *opening) {
                          "%s: cannot reserve slot %u", opening->path, opening->slot);
 }
 
-/* What one mmap can map: segments that follow each other in memory and in the file, and rest alike. */
+/* What one mmap can map: segments that follow each other in memory and in the file, and rest alike.
+ * */
 struct stretch {
   uint64_t low, offset, file_bytes, memory_bytes;
   uint32_t rest;
@@ -380,6 +383,8 @@ static int keep_head(struct opening *opening) {
   memset((uint8_t *)state + lock_end, 0, sizeof *state - lock_end);
   state->map.ranges = (struct mm__range *)(low + 2 * pages);
   state->map.capacity = MM__RANGE_LIMIT;
+  state->pieces = (struct mm__piece *)(low + 2 * pages + RANGES_BYTES);
+  state->mailbox_high = opening->head.facts->mailbox_low;
   state->tls_base = opening->head.facts->tls_base;
   state->heap_high = opening->head.facts->heap_high;
   state->generation = 1;
@@ -536,8 +541,10 @@ static void restore_mappings(const struct mm__record *record, struct mm__state *
 int mm__image_reset_held(uint32_t slot, struct mm__thread_record *thread, struct mm_error *error) {
   struct mm__record *record = &mm__tables.records[slot];
   struct mm__state *state = &mm__states[slot];
+  state->kept_open = 0;
   mm__guard_close(record, state);
-  for (uint32_t i = 0; i < record->head.load_count; i++) {
+  bool done = mm__guard_reset(record, state);
+  for (uint32_t i = 0; !done && i < record->head.load_count; i++) {
     const Elf64_Phdr *load = &record->head.loads[i];
     if (load->p_flags & PF_W || state->map_changed)
       mm__call(SYS_madvise, load->p_vaddr, PAGE_UP(load->p_memsz), MADV_DONTNEED);

@@ -1,0 +1,260 @@
+/* core/guard/pieces.c - learns which pages calls need, by the faults of the first ones.
+ *
+ * A fault, its handler and an mprotect cost some 5 us, an mprotect alone 1 us when it neither
+ * splits nor merges a mapping, 3 to 4 when it does. So what was needed once is opened ahead, the
+ * pieces are kept apart from their surroundings by a flag of their own (MADV_RANDOM, which says
+ * something only to file pages that are not in memory yet), and pieces that lie close together are
+ * one. Exports are told apart in 64 classes, so that a small one does not pay for a big one. */
+#include "core/guard/pieces.h"
+
+#include <sys/mman.h>
+
+#define CLASSES   64u
+#define GAP_BYTES (4 * (uint64_t)MM__PAGE) /* pieces this close become one */
+#define GROWTH_BYTES                                                                               \
+  (64 * (uint64_t)MM__PAGE)    /* the most that is opened ahead of a growing piece */
+#define TEXT_BYTES (4ul << 20) /* of code, which is opened by module */
+#define RELEARN    1021u       /* every so many calls a class starts anew, so that it forgets */
+
+static uint64_t class_of(uint32_t export_index) { return 1ul << export_index % CLASSES; }
+
+/* The first piece that ends above `address`. */
+static uint32_t find(const struct mm__state *state, uint64_t address) {
+  uint32_t low = 0, high = state->piece_count;
+  while (low < high) {
+    uint32_t middle = low + (high - low) / 2;
+    if (state->pieces[middle].high <= address)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+static void insert(struct mm__state *state, uint32_t index, struct mm__piece piece) {
+  memmove(&state->pieces[index + 1], &state->pieces[index],
+          (state->piece_count - index) * sizeof piece);
+  state->pieces[index] = piece;
+  state->piece_count++;
+}
+
+static void erase(struct mm__state *state, uint32_t index) {
+  state->piece_count--;
+  memmove(&state->pieces[index], &state->pieces[index + 1],
+          (state->piece_count - index) * sizeof *state->pieces);
+}
+
+static void open_piece(struct mm__piece *piece) {
+  piece->is_open = 1;
+  if (piece->protection & PROT_WRITE) piece->is_written = 1;
+}
+
+/* Tells the kernel of the pieces that `wants` names; neighbours that get the same, in one call. */
+static void tell(struct mm__state *state, bool (*wants)(const struct mm__state *, uint32_t),
+                 bool open) {
+  for (uint32_t i = 0; i < state->piece_count;) {
+    const struct mm__piece *first = &state->pieces[i];
+    uint32_t protection = open ? first->protection : mm__at_rest(first->protection);
+    uint64_t high = first->high;
+    if (!wants(state, i++)) continue;
+    for (; i < state->piece_count && wants(state, i); i++) {
+      const struct mm__piece *next = &state->pieces[i];
+      if (next->low != high ||
+          protection != (open ? next->protection : mm__at_rest(next->protection)))
+        break;
+      high = next->high;
+    }
+    mm__guard_protect(first->low, high, protection);
+  }
+}
+
+static bool is_used(const struct mm__state *state, uint32_t index) {
+  return state->pieces[index].users & state->piece_class;
+}
+
+static bool is_open(const struct mm__state *state, uint32_t index) {
+  return state->pieces[index].is_open;
+}
+
+bool mm__pieces_cover(const struct mm__state *state, uint64_t address) {
+  uint32_t index = find(state, address);
+  return index < state->piece_count && state->pieces[index].low <= address &&
+         state->pieces[index].is_open;
+}
+
+static void forget_class(struct mm__state *state) {
+  for (uint32_t i = 0; i < state->piece_count; i++) state->pieces[i].users &= ~state->piece_class;
+  state->wide_classes &= ~state->piece_class;
+}
+
+bool mm__pieces_open(struct mm__state *state, uint32_t export_index) {
+  state->piece_class = class_of(export_index);
+  if (state->calls % RELEARN == RELEARN - 1) forget_class(state);
+  if (state->wide_classes & state->piece_class) return false;
+  tell(state, is_used, true);
+  for (uint32_t i = 0; i < state->piece_count; i++)
+    if (is_used(state, i)) open_piece(&state->pieces[i]);
+  return true;
+}
+
+void mm__pieces_close(struct mm__state *state) {
+  tell(state, is_open, false);
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < state->piece_count; i++) {
+    struct mm__piece piece = state->pieces[i];
+    piece.is_open = 0;
+    if (piece.users || piece.is_written) state->pieces[kept++] = piece;
+  }
+  state->piece_count = kept;
+}
+
+void mm__pieces_reset(struct mm__state *state) {
+  for (uint32_t i = 0; i < state->piece_count; i++) {
+    struct mm__piece *piece = &state->pieces[i];
+    if (piece->is_written)
+      mm__call(SYS_madvise, piece->low, piece->high - piece->low, MADV_DONTNEED);
+    piece->is_written = 0;
+  }
+}
+
+/* --- learning --- */
+
+static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
+static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+/* The whole window of code around the address, as far as it is not a piece's already. */
+static void span_text(const struct mm__range *range, struct mm__piece *span) {
+  uint64_t window = span->low & ~(TEXT_BYTES - 1);
+  span->low = larger(range->low, window);
+  span->high = smaller(range->high, window + TEXT_BYTES);
+}
+
+static bool is_near(const struct mm__piece *piece, const struct mm__range *range, uint64_t gap) {
+  return piece->low >= range->low && piece->high <= range->high &&
+         piece->protection == range->protection && gap <= GAP_BYTES;
+}
+
+/* How far to go beyond a page that a growing piece has reached: as far as it has come. */
+static uint64_t growth(const struct mm__piece *piece) {
+  return piece->is_open ? smaller(piece->high - piece->low, GROWTH_BYTES) : 0;
+}
+
+/* One page, but joined with pieces close by, and ahead of one that grows. */
+static void span_data(const struct mm__state *state, const struct mm__range *range, uint32_t index,
+                      struct mm__piece *span) {
+  const struct mm__piece *below = index > 0 ? &state->pieces[index - 1] : 0;
+  const struct mm__piece *above = index < state->piece_count ? &state->pieces[index] : 0;
+  uint64_t low = span->low, high = span->high;
+  if (below && is_near(below, range, low - below->high)) {
+    span->high = smaller(range->high, high + growth(below));
+    span->low = below->high;
+  }
+  if (above && is_near(above, range, above->low - high)) {
+    span->low = larger(range->low, smaller(span->low, low - smaller(low, growth(above))));
+    span->high = larger(span->high, above->low);
+  }
+}
+
+/* No piece may overlap another one. */
+static void keep_apart(const struct mm__state *state, uint32_t index, struct mm__piece *span) {
+  if (index > 0) span->low = larger(span->low, state->pieces[index - 1].high);
+  if (index < state->piece_count) span->high = smaller(span->high, state->pieces[index].low);
+}
+
+static bool joins(const struct mm__piece *a, const struct mm__piece *b) {
+  return a->high == b->low && a->protection == b->protection && a->is_open == b->is_open &&
+         !a->users == !b->users;
+}
+
+static void join_above(struct mm__state *state, uint32_t index) {
+  if (index + 1 >= state->piece_count) return;
+  struct mm__piece *piece = &state->pieces[index], *next = piece + 1;
+  if (!joins(piece, next)) return;
+  piece->high = next->high;
+  piece->users |= next->users;
+  piece->is_written |= next->is_written;
+  erase(state, index + 1);
+}
+
+static void add(struct mm__state *state, uint32_t index, struct mm__piece piece) {
+  open_piece(&piece);
+  insert(state, index, piece);
+  join_above(state, index);
+  if (index > 0) join_above(state, index - 1);
+}
+
+/* Room for pieces that are in use, at the price of not knowing any more what was written. */
+static void prune(struct mm__state *state) {
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < state->piece_count; i++) {
+    const struct mm__piece *piece = &state->pieces[i];
+    if (piece->users || piece->is_open)
+      state->pieces[kept++] = *piece;
+    else
+      state->all_written = 1;
+  }
+  state->piece_count = kept;
+}
+
+/* A piece that another class has learned, or one that this call needs for itself only. */
+static void use_again(struct mm__state *state, struct mm__piece *piece) {
+  piece->users |= state->piece_class;
+  if (piece->is_open) return;
+  mm__guard_protect(piece->low, piece->high, piece->protection);
+  open_piece(piece);
+}
+
+bool mm__pieces_learn(struct mm__state *state, const struct mm__range *range, uint64_t address) {
+  if (state->piece_count >= MM__PIECE_LIMIT) prune(state);
+  uint32_t index = find(state, address);
+  if (index < state->piece_count && state->pieces[index].low <= address) {
+    use_again(state, &state->pieces[index]);
+    return true;
+  }
+  if (state->piece_count >= MM__PIECE_LIMIT) return false;
+  struct mm__piece piece = {.low = address & ~(MM__PAGE - 1ul),
+                            .high = (address & ~(MM__PAGE - 1ul)) + MM__PAGE,
+                            .users = state->piece_class,
+                            .protection = range->protection};
+  if (range->protection & PROT_EXEC)
+    span_text(range, &piece);
+  else
+    span_data(state, range, index, &piece);
+  keep_apart(state, index, &piece);
+  mm__guard_protect(piece.low, piece.high, piece.protection);
+  mm__call(SYS_madvise, piece.low, piece.high - piece.low, MADV_RANDOM);
+  add(state, index, piece);
+  return true;
+}
+
+/* --- changes of the slot map --- */
+
+/* Takes [low, high) out of all pieces. */
+static void cut_out(struct mm__state *state, uint64_t low, uint64_t high) {
+  for (uint32_t i = find(state, low); i < state->piece_count && state->pieces[i].low < high;) {
+    struct mm__piece piece = state->pieces[i];
+    erase(state, i);
+    struct mm__piece below = piece, above = piece;
+    below.high = low;
+    above.low = high;
+    if (piece.low < low) insert(state, i++, below);
+    if (piece.high > high) insert(state, i++, above);
+  }
+}
+
+bool mm__pieces_changed(struct mm__state *state, uint64_t low, uint64_t high) {
+  const struct mm__slot_map *map = &state->map;
+  if (state->piece_count >= MM__PIECE_LIMIT) prune(state);
+  cut_out(state, low, high);
+  for (uint32_t r = mm__slot_map_find(map, low); r < map->count && map->ranges[r].low < high; r++) {
+    const struct mm__range *range = &map->ranges[r];
+    if (range->protection == mm__at_rest(range->protection)) continue;
+    if (state->piece_count >= MM__PIECE_LIMIT) return false;
+    struct mm__piece piece = {.low = larger(low, range->low),
+                              .high = smaller(high, range->high),
+                              .protection = range->protection,
+                              .is_written = 1};
+    add(state, find(state, piece.low), piece);
+  }
+  return state->piece_count < MM__PIECE_LIMIT;
+}

@@ -1,0 +1,44 @@
+/* core/guard/pieces.h - the pages guard's memory of what calls need: few pieces, each opened and
+ * closed by one call of mprotect(2).
+ * Owns:    the list of pieces of each image, in memory that its slot map lies beside.
+ * Threads: under the image's lock, by the thread that is inside.
+ * Signals: a piece is learned in the fault handler; nothing that changes the list touches image
+ *          memory, so no fault comes in between.
+ * Errors:  none; what does not fit in the list opens the whole image for the call. */
+#ifndef MM_CORE_GUARD_PIECES_H
+#define MM_CORE_GUARD_PIECES_H
+
+#include "core/state.h"
+
+/* More would cost a call more than opening everything, and the process its mappings. */
+#define MM__PIECE_LIMIT    256u
+#define MM__PIECE_CAPACITY (2 * MM__PIECE_LIMIT)
+
+struct mm__piece {
+  uint64_t low, high;  /* whole pages, within one range of the slot map */
+  uint64_t users;      /* bit per class of exports whose calls need it; none: for this call only */
+  uint32_t protection; /* while it is open */
+  uint8_t is_open;
+  uint8_t is_written; /* it was open for writing since the last reset */
+  uint16_t reserved;
+};
+
+/* Opens what earlier calls of this export's class needed. False: they need everything. */
+bool mm__pieces_open(struct mm__state *state, uint32_t export_index);
+/* Whether an open piece holds the address. */
+bool mm__pieces_cover(const struct mm__state *state, uint64_t address);
+/* Opens the pages around `address`, and remembers them. `range` is the slot map's, and changes
+ * when open. False: the list is full. */
+bool mm__pieces_learn(struct mm__state *state, const struct mm__range *range, uint64_t address);
+/* [low, high) was mapped, unmapped or protected anew, and is open as the slot map has it. False:
+ * the list is full. */
+bool mm__pieces_changed(struct mm__state *state, uint64_t low, uint64_t high);
+void mm__pieces_close(struct mm__state *state);
+/* Puts what was written back to the snapshot. */
+void mm__pieces_reset(struct mm__state *state);
+
+/* What the kernel is told of pages at rest, and what it is told, by a call that must not fail. */
+static inline uint32_t mm__at_rest(uint32_t protection) { return protection & 1; }
+void mm__guard_protect(uint64_t low, uint64_t high, uint32_t protection);
+
+#endif
