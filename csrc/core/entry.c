@@ -5,6 +5,7 @@
 #include "core/gate/gate.h"
 #include "core/guard/guard.h"
 #include "core/mediation/mediation.h"
+#include "core/slot/head.h"
 #include "core/slot/image.h"
 #include "image/cpu.h"
 
@@ -58,13 +59,16 @@ static int start(const struct mm__host *host, struct mm_error *error) {
   /* A forked child starts unarmed: madvise(2), MADV_WIPEONFORK. Before Linux 4.14 there is no SUD
    * either. */
   mm__call(SYS_madvise, mm__threads_start, mm__threads_end - mm__threads_start, MADV_WIPEONFORK);
-  int status = map_stub_page(error);
+  int status = mm__heads_start(error);
   if (status != MM_OK) return status;
-  status = mm__signals_install(error);
-  if (status != MM_OK) {
+  status = map_stub_page(error);
+  if (status == MM_OK) {
+    status = mm__signals_install(error);
+    if (status == MM_OK) return MM_OK;
     mm__signals_restore();
     unmap_stub_page();
   }
+  mm__heads_stop();
   return status;
 }
 
@@ -79,6 +83,7 @@ static int stop(struct mm__thread_record *thread, struct mm_error *error) {
   mm__signals_restore();
   mm__tables_close();
   unmap_stub_page();
+  mm__heads_stop();
   mm__unlock(&mm__core_lock);
   return MM_OK;
 }

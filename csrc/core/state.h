@@ -40,6 +40,12 @@ struct mm__entry {
   uint32_t x87_result;
 };
 
+/* Where our copy of an image's head lies: core/slot/head.h. */
+struct mm__kept {
+  uint64_t low; /* 0: there is none */
+  uint64_t head_bytes;
+};
+
 /* What is known of a mapped image; read-only at rest. The gate's part comes first. */
 struct mm__record {
   uint64_t serial; /* 0: nothing is mapped here */
@@ -53,7 +59,7 @@ struct mm__record {
   uint64_t memory_limit;
   uint64_t file_bytes;
   struct mm__head head;
-  uint32_t head_place, padding;
+  struct mm__kept kept;
   char path[256];
 } __attribute__((
     aligned(512))); /* so that each lies in one page, which is all that is opened for it */
@@ -61,6 +67,8 @@ struct mm__record {
 enum mm__opening { MM__CLOSED = 0, MM__OPEN_PIECES = 1, MM__OPEN_ALL = 2 };
 
 struct mm__piece; /* core/guard/pieces.h */
+
+_Static_assert(sizeof(struct mm__record) == 512, "a record lies in one page");
 
 /* What changes while an image is mapped. The assembly knows `frame` and the size. */
 struct mm__state {

@@ -39,6 +39,23 @@ static void changed(struct mm__trap *trap, uint64_t low, uint64_t high) {
   if (!trap->serving) mm__guard_changed(trap->record, trap->state, low, high);
 }
 
+/* Whether code of the image would find [low, high) mapped: what it unmapped of its snapshot is not. */
+static bool mapped(const struct mm__trap *trap, uint64_t low, uint64_t high) {
+  const struct mm__slot_map *map = &trap->state->map;
+  if (!mm__slot_map_covers(map, low, high, 0)) return false;
+  for (uint32_t i = mm__slot_map_find(map, low); i < map->count && map->ranges[i].low < high; i++)
+    if (map->ranges[i].flags & MM__RANGE_WITHDRAWN) return false;
+  return true;
+}
+
+/* Whether it would find nothing there. */
+static bool vacant(const struct mm__trap *trap, uint64_t low, uint64_t high) {
+  const struct mm__slot_map *map = &trap->state->map;
+  for (uint32_t i = mm__slot_map_find(map, low); i < map->count && map->ranges[i].low < high; i++)
+    if (!(map->ranges[i].flags & MM__RANGE_WITHDRAWN)) return false;
+  return true;
+}
+
 /* In a client nothing becomes executable that the snapshot did not have so, unless granted. */
 static bool protection_allowed(const struct mm__trap *trap, uint64_t low, uint64_t high,
                                uint32_t protection) {
@@ -167,8 +184,7 @@ static long choose_place(const struct mm__trap *trap, uint64_t bytes, uint64_t *
   if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
     if (*low % MM__PAGE) return -EINVAL;
     if (!in_slot(trap, *low, bytes)) return -EPERM;
-    bool taken = !mm__slot_map_empty(&trap->state->map, *low, *low + bytes);
-    return (flags & MAP_FIXED_NOREPLACE) && taken ? -EEXIST : 0;
+    return (flags & MAP_FIXED_NOREPLACE) && !vacant(trap, *low, *low + bytes) ? -EEXIST : 0;
   }
   if (flags & MAP_32BIT_FLAG) return -ENOMEM;
   *low &= ~(uint64_t)(MM__PAGE - 1);
@@ -211,8 +227,7 @@ long mm__memory_mprotect(struct mm__trap *trap) {
   uint32_t protection = (uint32_t)trap->arguments[2] & 7;
   if (low % MM__PAGE) return -EINVAL;
   if (!bytes) return 0;
-  if (!in_slot(trap, low, bytes) || !mm__slot_map_covers(&trap->state->map, low, low + bytes, 0))
-    return -ENOMEM;
+  if (!in_slot(trap, low, bytes) || !mapped(trap, low, low + bytes)) return -ENOMEM;
   if (!protection_allowed(trap, low, low + bytes, protection)) return -EACCES;
   trap->state->map_changed = 1;
   long result = each_piece(trap, low, low + bytes, protect_piece, protection);
@@ -236,7 +251,7 @@ long mm__memory_madvise(struct mm__trap *trap) {
   uint64_t low = (uint64_t)trap->arguments[0], bytes = PAGE_UP((uint64_t)trap->arguments[1]);
   long advice = trap->arguments[2];
   if (low % MM__PAGE || !in_slot(trap, low, bytes)) return -EINVAL;
-  if (!mm__slot_map_covers(&trap->state->map, low, low + bytes, 0)) return -ENOMEM;
+  if (!mapped(trap, low, low + bytes)) return -ENOMEM;
   /* All other advice may be ignored; MADV_FREE'd memory may keep its bytes. */
   if (advice != MADV_DONTNEED) return 0;
   return each_piece(trap, low, low + bytes, drop_piece, MADV_DONTNEED);
@@ -332,7 +347,7 @@ long mm__memory_mremap(struct mm__trap *trap) {
   if (bytes > MM__SLOT_BYTES || (bytes > old && over_limit(trap, bytes - old))) return -ENOMEM;
   uint32_t i = mm__slot_map_find(&trap->state->map, low);
   /* mremap(2): the old range must be one mapping. */
-  if (!mm__slot_map_covers(&trap->state->map, low, low + old, 0)) return -EFAULT;
+  if (!mapped(trap, low, low + old)) return -EFAULT;
   struct mm__range range = trap->state->map.ranges[i];
   if (range.high < low + old) return -EFAULT;
   trap->state->map_changed = 1;

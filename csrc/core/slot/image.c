@@ -7,7 +7,7 @@
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"
 #include "core/guard/guard.h"
-#include "core/guard/pieces.h"
+#include "core/slot/head.h"
 #include "image/content.h"
 #include "image/cpu.h"
 
@@ -18,25 +18,13 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* madvise(2) */
-#endif
-
-#define HEAD_LOW(place) (MM__ARENA_LOW + MM__HEADS_OFFSET + ((uint64_t)(place) << MM__HEADS_SHIFT))
-#define RANGES_BYTES    (MM__RANGE_LIMIT * sizeof(struct mm__range))
-#define PIECES_BYTES    (MM__PIECE_CAPACITY * sizeof(struct mm__piece))
-/* A head, the gate's entries made from it (fewer bytes than the head: an export takes 32 there),
- * the slot map's ranges. */
-#define KEPT_BYTES(head_bytes) (2 * PAGE_UP(head_bytes) + RANGES_BYTES + PIECES_BYTES)
-#define DEFAULT_MEMORY         (1ull << 30)
-#define PROBE_BYTES            4096
-#define VERIFY_BYTES           (1ul << 20)
-#define PAGE_UP(bytes)         (((bytes) + MM__PAGE - 1) & ~(uint64_t)(MM__PAGE - 1))
+#define DEFAULT_MEMORY (1ull << 30)
+#define VERIFY_BYTES   (1ul << 20)
+#define PAGE_UP(bytes) (((bytes) + MM__PAGE - 1) & ~(uint64_t)(MM__PAGE - 1))
 
 /* Counters: nothing is permitted or forbidden by them, so they need not be closed at rest. */
 static uint64_t last_serial;
 static uint32_t mapped_count;
-static uint64_t head_places[MM__SLOT_COUNT / 64]; /* bit per place of a head that is taken */
 
 /* Serials are never used twice, also not by the next Matchmaker of this process: handles outlive
  * both. */
@@ -50,12 +38,11 @@ void mm__image_start(void) {
 struct opening {
   const char *path;
   const struct mm_map_options *options;
+  struct mm__thread_record *thread;
   struct mm_error *error;
   int file;
   struct stat facts;
-  uint64_t head_bytes;
-  uint32_t place;    /* of our copy of the head, among all heads */
-  uint64_t head_low; /* that copy; 0: not mapped yet */
+  struct mm__kept kept;
   struct mm__head head;
   uint32_t slot;
 };
@@ -92,16 +79,6 @@ static int open_file(struct opening *opening) {
   return MM_OK;
 }
 
-static long read_all(int file, uint8_t *to, uint64_t bytes, uint64_t offset) {
-  while (bytes > 0) {
-    long count = mm__call(SYS_pread64, file, to, bytes, offset);
-    if (count == -EINTR) continue;
-    if (count <= 0) return count ? count : -EIO;
-    to += count, bytes -= (uint64_t)count, offset += (uint64_t)count;
-  }
-  return 0;
-}
-
 /* The checker speaks of the bytes; the message needs the file. */
 static int name_file(const struct opening *opening, int status) {
   if (status == MM_OK || !opening->error) return status;
@@ -109,43 +86,6 @@ static int name_file(const struct opening *opening, int status) {
   mm__format(text, sizeof text, "%s: %s", opening->path, opening->error->message);
   memcpy(opening->error->message, text, sizeof text);
   return status;
-}
-
-/* A place for a copy of a head; there are as many as slots, so one is free. */
-static uint32_t free_place(void) {
-  uint32_t word = 0;
-  while (head_places[word] == ~0ul) word++;
-  return word * 64 + (uint32_t)__builtin_ctzl(~head_places[word]);
-}
-
-/* Reads the head once into memory of ours, and checks that copy. */
-static int read_head(struct opening *opening) {
-  opening->place = free_place();
-  uint8_t start[PROBE_BYTES] __attribute__((aligned(16)));
-  uint64_t file_bytes = (uint64_t)opening->facts.st_size;
-  uint64_t probe = file_bytes < sizeof start ? file_bytes : sizeof start;
-  long result = read_all(opening->file, start, probe, 0);
-  if (mm__failed(result))
-    return mm__fail_system(opening->error,
-                           result == -EISDIR ? MM_ERROR_NOT_A_FILE : MM_ERROR_UNREADABLE,
-                           (int)-result, "%s", opening->path);
-  int status = mm__head_bytes(start, probe, file_bytes, &opening->head_bytes, opening->error);
-  if (status != MM_OK) return name_file(opening, status);
-  result = mm__call(SYS_mmap, HEAD_LOW(opening->place), KEPT_BYTES(opening->head_bytes),
-                    PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-  if (mm__failed(result))
-    return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result, "%s", opening->path);
-  opening->head_low = (uint64_t)result;
-  /* What will be written, at once: a fault for each page costs more. Since Linux 5.14; without it
-   * they fault. */
-  mm__call(SYS_madvise, result, 2 * PAGE_UP(opening->head_bytes) + MM__PAGE, MADV_POPULATE_WRITE);
-  result = read_all(opening->file, (uint8_t *)opening->head_low, opening->head_bytes, 0);
-  if (mm__failed(result))
-    return mm__fail_system(opening->error, MM_ERROR_UNREADABLE, (int)-result, "%s", opening->path);
-  status = mm__head_check((void *)opening->head_low, opening->head_bytes, file_bytes,
-                          &opening->head, opening->error);
-  return name_file(opening, status);
 }
 
 static void grant_names(uint32_t grants, char *text, size_t size) {
@@ -352,49 +292,28 @@ static int map_stubs(const struct opening *opening, uint32_t count) {
   return MM_OK;
 }
 
-static bool returns_x87(const struct mm__registry *registry, const struct mm__export *export) {
-  const struct mm__type *result = &registry->types[registry->types[export->type].target];
-  return result->kind == MM__FLOAT && result->size == 16;
-}
-
-/* What the gate wants to know of each stub, in one place. */
-static void fill_entries(const struct mm__head *head, struct mm__entry *entries) {
-  const struct mm__registry *registry = &head->registry;
-  for (uint32_t i = 0; i < registry->export_count; i++) {
-    const struct mm__export *export = &registry->exports[i];
-    *entries++ =
-        (struct mm__entry){export->address, export->stack_bytes, returns_x87(registry, export)};
-  }
-  for (uint32_t i = 0; i < head->facts->hook_count; i++)
-    *entries++ = (struct mm__entry){.address = head->facts->hooks[i]};
-}
-
-/* Makes the checked head and the gate's entries read-only; the slot map's ranges lie behind them.
- * */
-static int keep_head(struct opening *opening) {
-  uint64_t low = opening->head_low, pages = PAGE_UP(opening->head_bytes);
-  fill_entries(&opening->head, (struct mm__entry *)(low + pages));
-  long result = mm__call(SYS_mprotect, low, 2 * pages, PROT_READ);
-  if (mm__failed(result))
-    return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result, "%s", opening->path);
+/* Nothing changed yet since the snapshot. The first fields stay: the thread that maps holds the
+ * image, and others with a stale stub may be waiting at its lock. */
+static int start_state(const struct opening *opening) {
   struct mm__state *state = &mm__states[opening->slot];
-  /* The lock stays as it is: a thread with a stale stub may be waiting at it. */
-  uint64_t lock_end = __builtin_offsetof(struct mm__state, lock) + sizeof state->lock;
-  memset((uint8_t *)state + lock_end, 0, sizeof *state - lock_end);
-  state->map.ranges = (struct mm__range *)(low + 2 * pages);
+  const struct mm__facts *facts = opening->head.facts;
+  uint64_t kept = __builtin_offsetof(struct mm__state, guard_open);
+  memset((uint8_t *)state + kept, 0, sizeof *state - kept);
+  state->tls_base = facts->tls_base;
+  state->map.ranges = mm__kept_ranges(&opening->kept);
   state->map.capacity = MM__RANGE_LIMIT;
-  state->pieces = (struct mm__piece *)(low + 2 * pages + RANGES_BYTES);
-  state->mailbox_high = opening->head.facts->mailbox_low;
-  state->tls_base = opening->head.facts->tls_base;
-  state->heap_high = opening->head.facts->heap_high;
+  state->pieces = mm__kept_pieces(&opening->kept);
+  state->mailbox_high = facts->mailbox_low;
+  state->heap_high = facts->heap_high;
   state->generation = 1;
-  int status = fill_map(state, &opening->head);
-  return status == MM_OK ? MM_OK
-                         : mm__fail(opening->error, status, "%s: too many segments", opening->path);
+  if (fill_map(state, &opening->head) == MM_OK) return MM_OK;
+  return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: too many segments", opening->path);
 }
 
-static void release_head(const struct opening *opening) {
-  if (opening->head_low) mm__call(SYS_munmap, opening->head_low, KEPT_BYTES(opening->head_bytes));
+static int seal_head(const struct opening *opening) {
+  long result = mm__head_seal(&opening->kept, &opening->head);
+  if (!mm__failed(result)) return MM_OK;
+  return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result, "%s", opening->path);
 }
 
 static void release_slot(uint32_t slot, uint32_t stub_count) {
@@ -413,34 +332,39 @@ static void record_image(const struct opening *opening, uint32_t stub_count) {
   record->stub_count = stub_count;
   record->file_bytes = (uint64_t)opening->facts.st_size;
   record->head = opening->head;
-  record->entries = (const struct mm__entry *)(opening->head_low + PAGE_UP(opening->head_bytes));
+  record->entries = mm__kept_entries(&opening->kept);
   record->stack_pointer = opening->head.facts->stack_pointer;
   record->tls_base = opening->head.facts->tls_base;
   record->mxcsr = opening->head.facts->mxcsr;
   record->x87_control = (uint16_t)opening->head.facts->x87_control;
   mm__format(record->path, sizeof record->path, "%s", opening->path);
-  record->head_place = opening->place;
-  head_places[opening->place / 64] |= 1ul << opening->place % 64;
+  record->kept = opening->kept;
   record->serial = ++last_serial;
   mapped_count++;
 }
 
-/* Everything that can fail comes first; then the tables learn of it. */
+/* Everything that can fail comes first; then the tables learn of it. The image is held then: nobody
+ * calls before its hooks ran. */
 static int build(struct opening *opening) {
   int status = open_file(opening);
-  if (status == MM_OK) status = read_head(opening);
+  if (status == MM_OK)
+    status = name_file(opening, mm__head_load(opening->file, (uint64_t)opening->facts.st_size,
+                                              &opening->kept, &opening->head, opening->error));
   if (status == MM_OK) status = verify(opening);
   if (status == MM_OK) status = check_fit(opening);
   if (status != MM_OK) return status;
   opening->slot = opening->head.facts->slot;
   status = reserve(opening);
   if (status != MM_OK) return status;
+  mm__image_enter(&mm__states[opening->slot], opening->thread, 1);
   uint32_t stub_count = opening->head.registry.export_count + opening->head.facts->hook_count;
   status = map_loads(opening);
   if (status == MM_OK) status = map_stubs(opening, stub_count);
-  if (status == MM_OK) status = keep_head(opening);
+  if (status == MM_OK) status = seal_head(opening);
+  if (status == MM_OK) status = start_state(opening);
   if (status != MM_OK) {
     release_slot(opening->slot, stub_count);
+    mm__image_leave(&mm__states[opening->slot]);
     return status;
   }
   mm__record_open(&mm__tables.records[opening->slot]);
@@ -472,15 +396,15 @@ int mm__image_map(const char *path, const struct mm_map_options *options, uint32
   if (status != MM_OK) return status;
   struct mm__thread_record *thread = mm__thread_here(error);
   if (!thread) return MM_ERROR_UNSUPPORTED;
-  struct opening opening = {.path = path, .options = &chosen, .error = error, .file = -1};
+  struct opening opening = {
+      .path = path, .options = &chosen, .thread = thread, .error = error, .file = -1};
   mm__lock(&mm__core_lock);
   status = build(&opening);
-  if (status != MM_OK) release_head(&opening);
+  if (status != MM_OK) mm__head_release(&opening.kept);
   if (opening.file >= 0) mm__call(SYS_close, opening.file);
   if (status == MM_OK) {
     *slot = opening.slot;
     *serial = mm__tables.records[opening.slot].serial;
-    mm__image_enter(&mm__states[opening.slot], thread, 1); /* nobody calls before the hooks ran */
   }
   mm__unlock(&mm__core_lock);
   if (status != MM_OK) return status;
@@ -506,17 +430,15 @@ int mm__image_unmap(uint32_t slot, struct mm__thread_record *thread, struct mm_e
     mm__unlock(&mm__core_lock);
     return mm__fail(error, status, "%s: a call is running", record->path);
   }
-  struct opening gone = {.head_low = HEAD_LOW(record->head_place),
-                         .head_bytes = record->head.facts->head_bytes};
+  struct mm__kept kept = record->kept;
   if (mm__tables.host.trace & MM__TRACE_IMAGE)
     mm__say("image: unmapped %s from slot %u", record->path, slot);
   release_slot(slot, record->stub_count);
   mm__record_open(record);
-  head_places[record->head_place / 64] &= ~(1ul << record->head_place % 64);
   memset(record, 0, sizeof *record);
   mm__record_close(record);
   mapped_count--;
-  release_head(&gone);
+  mm__head_release(&kept);
   mm__image_leave(state);
   mm__unlock(&mm__core_lock);
   return MM_OK;

@@ -1,0 +1,429 @@
+/* Signals of the client while an image runs, handlers that were there before, and faults that are nobody's but the
+ * client's. Usage: signal_test FOLDER; prints one line per test, exit status 1 when one failed. */
+#include "client.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <ucontext.h>
+
+#define ARENA_LOW   0x200000000000ul
+#define ARENA_BYTES 0x300000000000ul
+
+static uint64_t fs(void) {
+  uint64_t base = 0;
+  syscall(SYS_arch_prctl, 0x1003 /* ARCH_GET_FS */, &base);
+  return base;
+}
+
+/* --- what the handlers saw --- */
+
+static __thread volatile int own = 5;
+static volatile int runs, on_the_images_fs, wrong_thread_locals, values[64];
+static volatile int inside; /* an image is: a handler that runs now is early */
+static volatile int early;
+
+static void note(int signal, siginfo_t *info, void *context) {
+  (void)signal, (void)context;
+  char text[64];
+  int kept = errno;
+  on_the_images_fs += fs() - ARENA_LOW < ARENA_BYTES;
+  wrong_thread_locals += own != 5;
+  snprintf(text, sizeof text, "%f", runs * 1.5); /* the C library, with its locks and buffers */
+  free(malloc((size_t)(100 + runs)));
+  early += inside;
+  if (runs < 64) values[runs] = info->si_value.sival_int;
+  runs++;
+  errno = kept;
+}
+
+static void forget(void) {
+  runs = on_the_images_fs = wrong_thread_locals = early = 0;
+  memset((void *)values, 0, sizeof values);
+}
+
+static void handle(int signal, int flags) {
+  struct sigaction action = {.sa_sigaction = note, .sa_flags = SA_SIGINFO | flags};
+  sigfillset(&action.sa_mask);
+  sigaction(signal, &action, NULL);
+}
+
+/* --- a call that lasts until it is let go --- */
+
+struct meeting {
+  pthread_t thread;
+  int (*stub)(uint64_t);
+  volatile int at[2];
+  volatile int done;
+  uint64_t mask_before, mask_after;
+};
+
+static uint64_t mask_now(void) {
+  uint64_t mask = 0;
+  syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &mask, 8);
+  return mask;
+}
+
+static void *meeting_body(void *meeting_) {
+  struct meeting *meeting = meeting_;
+  meeting->mask_before = mask_now();
+  meeting->stub((uint64_t)meeting->at);
+  meeting->mask_after = mask_now();
+  inside = 0;
+  return NULL;
+}
+
+static void meet(struct meeting *meeting, struct mm_image *image, const char *export) {
+  *meeting = (struct meeting){.stub = stub_of(image, export)};
+  pthread_create(&meeting->thread, NULL, meeting_body, meeting);
+  while (!meeting->at[0]) usleep(100);
+  inside = 1;
+}
+
+static void part(struct meeting *meeting) {
+  inside = 0; /* from here on a handler is right */
+  meeting->at[1] = 1;
+  pthread_join(meeting->thread, NULL);
+  CHECK_EQUAL(meeting->mask_before, meeting->mask_after);
+}
+
+static void a_handler_waits_for_the_end_of_the_call(void) {
+  struct mm_image *image = map_image("gate");
+  struct meeting meeting;
+  for (int i = 0; i < 2; i++) {
+    forget();
+    meet(&meeting, image, i == 0 ? "meet" : "meet_then_crash");
+    for (int j = 0; j < 3; j++) {
+      pthread_kill(meeting.thread, SIGUSR1); /* one that is blocked already is raised once */
+      usleep(2000);
+    }
+    CHECK_EQUAL(0, runs);
+    part(&meeting);
+    CHECK_EQUAL(1, runs);
+    CHECK_EQUAL(0, early + on_the_images_fs + wrong_thread_locals);
+  }
+  mm_take_fault(NULL);
+  mm_image_release(image);
+}
+
+static void every_queued_value_arrives_exactly_once(void) {
+  struct mm_image *image = map_image("gate");
+  struct meeting meeting;
+  forget();
+  meet(&meeting, image, "meet");
+  for (int i = 0; i < 5; i++) {
+    pthread_sigqueue(meeting.thread, SIGRTMIN + 3, (union sigval){.sival_int = 1000 + i});
+    usleep(1000);
+  }
+  pthread_sigqueue(meeting.thread, SIGUSR1, (union sigval){.sival_int = 5000});
+  usleep(2000);
+  CHECK_EQUAL(0, runs);
+  part(&meeting);
+  CHECK_EQUAL(6, runs);
+  CHECK_EQUAL(0, early + on_the_images_fs + wrong_thread_locals);
+  for (int i = 0; i < 6; i++) {
+    int wanted = i < 5 ? 1000 + i : 5000, count = 0;
+    for (int j = 0; j < 6; j++) count += values[j] == wanted;
+    CHECK_EQUAL(1, count);
+  }
+  mm_image_release(image);
+}
+
+static void a_timer_may_fire_at_any_moment(void) {
+  struct mm_image *image = map_image("gate");
+  int (*next)(void) = stub_of(image, "counter_next");
+  struct itimerval timer = {{0, 300}, {0, 300}}, off = {{0, 0}, {0, 0}};
+  int expected = 100, wrong = 0;
+  forget();
+  errno = 3;
+  setitimer(ITIMER_REAL, &timer, NULL);
+  for (int i = 0; i < 20000 && (runs < 60 || i < 200); i++) wrong += next() != ++expected;
+  setitimer(ITIMER_REAL, &off, NULL);
+  CHECK_EQUAL(0, wrong);
+  CHECK_EQUAL(3, errno);
+  CHECK(runs >= 1);
+  CHECK_EQUAL(0, on_the_images_fs + wrong_thread_locals);
+  mm_image_release(image);
+}
+
+static void a_timer_may_fire_while_calls_fault(void) {
+  struct mm_image *image = map_image("crash");
+  struct itimerval timer = {{0, 300}, {0, 300}}, off = {{0, 0}, {0, 0}};
+  uint64_t mask = mask_now();
+  forget();
+  setitimer(ITIMER_REAL, &timer, NULL);
+  for (int i = 0; i < 100; i++) {
+    CALL_INT(image, "read_null");
+    CHECK_EQUAL(MM_ERROR_FAULT, mm_take_fault(NULL));
+  }
+  setitimer(ITIMER_REAL, &off, NULL);
+  CHECK_EQUAL(mask, mask_now());
+  CHECK(runs >= 1);
+  CHECK_EQUAL(0, on_the_images_fs + wrong_thread_locals);
+  mm_image_release(image);
+}
+
+/* --- faults of the client, and what its handlers are promised by sigaction(2) --- */
+
+struct wanted {
+  int signal, flags;
+};
+
+static struct {
+  int count, signal;
+  siginfo_t info;
+  uint64_t mask, stack, instruction;
+  int flags_of_stack;
+} saw;
+static char alternate[0x10000];
+
+static void see(int signal, siginfo_t *info, void *context_) {
+  ucontext_t *context = context_;
+  saw.count++;
+  saw.signal = signal;
+  saw.info = *info;
+  saw.mask = mask_now();
+  saw.stack = (uint64_t)__builtin_frame_address(0);
+  saw.instruction = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
+  if (info->si_code > 0)
+    context->uc_mcontext.gregs[REG_RIP] += 2; /* every faulting one is two bytes */
+}
+
+__attribute__((noinline)) static uint64_t fault_of(int signal) {
+  uint64_t at = 0;
+  switch (signal) {
+  case SIGSEGV:
+    __asm__ volatile("lea 1f(%%rip), %0\n\tmov $0x5000, %%ecx\n1:\tmov %%eax, (%%rcx)"
+                     : "=&r"(at)
+                     :
+                     : "rcx", "rax", "memory");
+    break;
+  case SIGFPE:
+    __asm__ volatile("lea 1f(%%rip), %0\n\txor %%ecx, %%ecx\n\txor %%edx, %%edx\n1:\tdiv %%ecx"
+                     : "=&r"(at)
+                     :
+                     : "rcx", "rdx", "rax", "cc");
+    break;
+  case SIGILL:
+    __asm__ volatile("lea 1f(%%rip), %0\n1:\tud2" : "=&r"(at));
+    break;
+  default:
+    break;
+  }
+  return at;
+}
+
+static void fault_body(void *wanted_) {
+  const struct wanted *wanted = wanted_;
+  struct sigaction action = {.sa_sigaction = see, .sa_flags = SA_SIGINFO | wanted->flags}, now;
+  sigaddset(&action.sa_mask, SIGWINCH);
+  sigaction(wanted->signal, &action, NULL);
+  stack_t stack = {.ss_sp = alternate, .ss_size = sizeof alternate};
+  sigaltstack(&stack, NULL);
+  connect_client();
+  struct mm_image *image = map_image("crash");
+  for (int i = 0; i < 2; i++) {
+    memset(&saw, 0, sizeof saw);
+    CALL_INT(image, "read_null"); /* the image's own faults do not get there */
+    CHECK_EQUAL(0, saw.count);
+    uint64_t at = fault_of(wanted->signal);
+    CHECK_EQUAL(1, saw.count);
+    CHECK_EQUAL(wanted->signal, saw.signal);
+    CHECK_EQUAL(at, saw.instruction);
+    CHECK_EQUAL(wanted->signal == SIGSEGV ? 0x5000 : at, saw.info.si_addr);
+    CHECK(saw.info.si_code > 0);
+    uint64_t own_bit = wanted->flags & SA_NODEFER ? 0 : 1ul << (wanted->signal - 1);
+    CHECK_EQUAL(1ul << (SIGWINCH - 1) | own_bit, saw.mask);
+    bool on_alternate = saw.stack - (uint64_t)alternate < sizeof alternate;
+    CHECK_EQUAL((wanted->flags & SA_ONSTACK) != 0, on_alternate);
+    CHECK_EQUAL(0, mask_now());
+    if (wanted->flags & SA_RESETHAND) {
+      fault_of(wanted->signal); /* now the default: the end */
+      _exit(9);
+    }
+  }
+  CHECK_EQUAL(100, CALL_INT(image, "counter_get"));
+  mm_image_release(image);
+  CHECK_EQUAL(MM_OK, mm_finalize(NULL));
+  sigaction(wanted->signal, NULL, &now);
+  CHECK(now.sa_sigaction == see && (now.sa_flags & ~0x04000000) == action.sa_flags);
+  CHECK_EQUAL(1, sigismember(&now.sa_mask, SIGWINCH));
+  if (failures) _exit(1);
+}
+
+static void a_fault_of_the_client_gets_to_its_handler_as_it_asked(void) {
+  static const struct wanted all[] = {{SIGSEGV, 0},          {SIGSEGV, SA_ONSTACK},
+                                      {SIGSEGV, SA_NODEFER}, {SIGFPE, SA_ONSTACK | SA_NODEFER},
+                                      {SIGILL, 0},           {SIGSEGV, SA_RESETHAND}};
+  for (unsigned i = 0; i < sizeof all / sizeof *all; i++) {
+    char output[4096];
+    int status = in_child(fault_body, (void *)&all[i], output, sizeof output);
+    if (all[i].flags & (int)SA_RESETHAND)
+      CHECK(WIFSIGNALED(status) && WTERMSIG(status) == all[i].signal);
+    else
+      CHECK_EQUAL(0, status);
+    CHECK(strstr(output, "#") == NULL);
+    if (output[0])
+      printf("# %s with flags %x:\n%s", strsignal(all[i].signal), all[i].flags, output);
+  }
+}
+
+static void default_body(void *signal) {
+  connect_client();
+  map_image("crash");
+  if (*(int *)signal > 0)
+    fault_of(*(int *)signal);
+  else
+    raise(-*(int *)signal);
+  _exit(7);
+}
+
+static void without_a_handler_it_kills_as_it_would_have(void) {
+  int signals[] = {SIGSEGV, SIGFPE, SIGILL, -SIGSEGV, -SIGTRAP, -SIGBUS, -SIGSYS, -SIGTERM};
+  for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++) {
+    char output[1024];
+    int status = in_child(default_body, &signals[i], output, sizeof output);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == abs(signals[i]));
+    CHECK(output[0] == 0);
+  }
+}
+
+static void ignored_body(void *unused) {
+  (void)unused;
+  signal(SIGFPE, SIG_IGN);
+  signal(SIGUSR1, SIG_IGN);
+  connect_client();
+  map_image("crash");
+  raise(SIGFPE);
+  raise(SIGUSR1);
+  if (fault_of(SIGFPE)) _exit(7); /* what the processor raises cannot be ignored */
+}
+
+static void what_was_ignored_stays_so(void) {
+  char output[1024];
+  int status = in_child(ignored_body, NULL, output, sizeof output);
+  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGFPE);
+}
+
+/* Worker threads often block everything; that must not keep an image from being contained or mediated. */
+static void *blocked_thread(void *unused) {
+  (void)unused;
+  struct mm_image *crash = map_image("crash"), *calls = map_image("syscall");
+  uint64_t mask = mask_now();
+  if (CALL_LONG(calls, "process") != (uint64_t)getpid()) _exit(1);
+  CALL_INT(crash, "read_null");
+  if (mm_take_fault(NULL) != MM_ERROR_FAULT) _exit(2);
+  if (CALL_INT(crash, "counter_get") != 100) _exit(3);
+  if (mask_now() != mask) _exit(4);
+  return NULL;
+}
+
+static void blocked_body(void *unused) {
+  pthread_t thread;
+  sigset_t all;
+  connect_client();
+  sigfillset(&all);
+  sigprocmask(SIG_BLOCK, &all, NULL);
+  pthread_create(&thread, NULL, blocked_thread, unused);
+  pthread_join(thread, NULL);
+}
+
+static void a_thread_that_blocks_every_signal_may_call(void) {
+  char output[1024];
+  CHECK_EQUAL(0, in_child(blocked_body, NULL, output, sizeof output));
+}
+
+/* A signal without a handler is not put off: it kills the process in the middle of a call. */
+static void kill_inside_body(void *unused) {
+  (void)unused;
+  connect_client();
+  struct meeting meeting;
+  meet(&meeting, map_image("gate"), "meet");
+  pthread_kill(meeting.thread, SIGTERM);
+  pthread_join(meeting.thread, NULL);
+}
+
+static void a_call_does_not_keep_the_process_from_being_killed(void) {
+  char output[1024];
+  if (way.config.signals == MM_SIGNALS_MASK) return; /* it waits there */
+  int status = in_child(kill_inside_body, NULL, output, sizeof output);
+  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+}
+
+/* --- finalize --- */
+
+struct actions {
+  struct {
+    uint64_t handler, flags, restorer, mask;
+  } of[65];
+};
+
+static void look(struct actions *actions) {
+  memset(actions, 0, sizeof *actions);
+  for (int signal = 1; signal < 65; signal++)
+    syscall(SYS_rt_sigaction, signal, NULL, &actions->of[signal], 8);
+}
+
+static void finalize_puts_every_handler_back(void) {
+  static struct actions before, after;
+  CHECK_EQUAL(MM_OK, mm_finalize(NULL));
+  handle(SIGUSR2, SA_RESTART);
+  handle(SIGINT, SA_ONSTACK | SA_NODEFER);
+  handle(SIGTRAP, SA_ONSTACK);
+  look(&before);
+  for (int i = 0; i < 3; i++) {
+    connect_client();
+    struct mm_image *image = map_image("crash");
+    CALL_INT(image, "read_null");
+    forget();
+    raise(SIGUSR2);
+    raise(SIGINT);
+    raise(SIGTRAP);
+    CHECK_EQUAL(3, runs);
+    mm_image_release(image);
+    CHECK_EQUAL(MM_OK, mm_finalize(NULL));
+    look(&after);
+    CHECK(memcmp(&before, &after, sizeof before) == 0);
+  }
+  stack_t stack;
+  sigaltstack(NULL, &stack);
+  CHECK_EQUAL(SS_DISABLE, stack.ss_flags);
+  /* What the client installed over ours stays. */
+  connect_client();
+  signal(SIGUSR2, SIG_IGN);
+  signal(SIGFPE, SIG_IGN);
+  CHECK_EQUAL(MM_OK, mm_finalize(NULL));
+  CHECK(signal(SIGUSR2, SIG_DFL) == SIG_IGN);
+  CHECK(signal(SIGFPE, SIG_DFL) == SIG_IGN);
+  connect_client();
+}
+
+static void all_tests(void) {
+  RUN(a_fault_of_the_client_gets_to_its_handler_as_it_asked);
+  RUN(without_a_handler_it_kills_as_it_would_have);
+  RUN(what_was_ignored_stays_so);
+  RUN(a_call_does_not_keep_the_process_from_being_killed);
+  RUN(a_thread_that_blocks_every_signal_may_call);
+  handle(SIGUSR1, 0);
+  handle(SIGRTMIN + 3, 0);
+  handle(SIGALRM, SA_RESTART);
+  connect_client();
+  RUN(a_handler_waits_for_the_end_of_the_call);
+  RUN(every_queued_value_arrives_exactly_once);
+  RUN(a_timer_may_fire_at_any_moment);
+  RUN(a_timer_may_fire_while_calls_fault);
+  RUN(finalize_puts_every_handler_back);
+  CHECK_EQUAL(MM_OK, mm_finalize(NULL));
+}
+
+int main(int count, char **arguments) {
+  static const struct way ways[] = {
+      {"putting off", MM_GUARD_OPEN, {0}},
+      {"masking", MM_GUARD_OPEN, {.signals = MM_SIGNALS_MASK}},
+      {"putting off, pages, with a selector", MM_GUARD_PAGES, {.without = MM_WITHOUT_INCLUSIVE}},
+      {"putting off, without FSGSBASE", MM_GUARD_OPEN, {.without = MM_WITHOUT_FSGSBASE}},
+  };
+  find_folders(count, arguments);
+  return run_ways(ways, sizeof ways / sizeof *ways, all_tests);
+}

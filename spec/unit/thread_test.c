@@ -1,0 +1,357 @@
+/* Calls images from many threads: one at a time in one image, side by side in several, from threads that come and go,
+ * and across a finalize. Usage: thread_test FOLDER; prints one line per test, exit status 1 when one failed. */
+#include "client.h"
+
+#include <pthread.h>
+
+#include "core/state.h"
+
+#define THREADS 4
+#define CALLS   60
+#define MANY    (MM__THREAD_LIMIT + 60)
+
+/* --- one image, many threads --- */
+
+typedef int next_function(void);
+
+struct caller {
+  pthread_t thread;
+  next_function *next;
+  uint32_t values[CALLS];
+  int wrong;
+};
+
+static __thread int own;
+
+static void *call_often(void *caller_) {
+  struct caller *caller = caller_;
+  own = (int)(uintptr_t)caller;
+  for (int i = 0; i < CALLS; i++) {
+    errno = i;
+    caller->values[i] = (uint32_t)caller->next();
+    caller->wrong += errno != i || own != (int)(uintptr_t)caller;
+  }
+  return NULL;
+}
+
+static void an_image_runs_one_call_at_a_time(void) {
+  static struct caller callers[THREADS];
+  static uint8_t seen[THREADS * CALLS + 1];
+  struct mm_image *image = map_image("gate");
+  memset(seen, 0, sizeof seen);
+  for (int i = 0; i < THREADS; i++) {
+    callers[i] = (struct caller){.next = stub_of(image, "counter_next")};
+    pthread_create(&callers[i].thread, NULL, call_often, &callers[i]);
+  }
+  for (int i = 0; i < THREADS; i++) {
+    pthread_join(callers[i].thread, NULL);
+    CHECK_EQUAL(0, callers[i].wrong);
+    for (int j = 0; j < CALLS; j++) {
+      uint32_t value = callers[i].values[j] - 100;
+      CHECK(value >= 1 && value <= THREADS * CALLS);
+      CHECK(j == 0 || callers[i].values[j] > callers[i].values[j - 1]);
+      if (value <= THREADS * CALLS) seen[value]++;
+    }
+  }
+  for (int i = 1; i <= THREADS * CALLS; i++) CHECK_EQUAL(1, seen[i]);
+  CHECK_EQUAL(100 + THREADS * CALLS, CALL_INT(image, "counter_get"));
+  mm_image_release(image);
+}
+
+/* Faults of one thread reset the image between the calls of the others, and are told to that thread alone. */
+struct crasher {
+  pthread_t thread;
+  next_function *function;
+  int faults, others;
+};
+
+static void *crash_often(void *crasher_) {
+  struct crasher *crasher = crasher_;
+  for (int i = 0; i < CALLS / 2; i++) {
+    int result = crasher->function();
+    int status = mm_take_fault(NULL);
+    crasher->faults += status == MM_ERROR_FAULT && result == 0;
+    crasher->others += status == MM_OK && result == 100;
+  }
+  return NULL;
+}
+
+static void a_fault_is_told_to_the_thread_that_made_the_call(void) {
+  static struct crasher crashers[THREADS];
+  struct mm_image *image = map_image("crash");
+  for (int i = 0; i < THREADS; i++) {
+    crashers[i] = (struct crasher){.function = stub_of(image, i % 2 ? "read_null" : "counter_get")};
+    pthread_create(&crashers[i].thread, NULL, crash_often, &crashers[i]);
+  }
+  for (int i = 0; i < THREADS; i++) {
+    pthread_join(crashers[i].thread, NULL);
+    CHECK_EQUAL(i % 2 ? CALLS / 2 : 0, crashers[i].faults);
+    CHECK_EQUAL(i % 2 ? 0 : CALLS / 2, crashers[i].others);
+  }
+  CHECK_EQUAL(MM_OK, mm_take_fault(NULL));
+  mm_image_release(image);
+}
+
+/* --- a thread that stays inside until it is let go --- */
+
+struct meeting {
+  pthread_t thread;
+  int (*stub)(uint64_t);
+  volatile int at[2];
+  int result;
+};
+
+static void *meeting_body(void *meeting_) {
+  struct meeting *meeting = meeting_;
+  meeting->result = meeting->stub((uint64_t)meeting->at);
+  return NULL;
+}
+
+static void meet(struct meeting *meeting, struct mm_image *image) {
+  *meeting = (struct meeting){.stub = stub_of(image, "meet")};
+  pthread_create(&meeting->thread, NULL, meeting_body, meeting);
+  while (!meeting->at[0]) usleep(100);
+}
+
+static void part(struct meeting *meeting) {
+  meeting->at[1] = 77;
+  pthread_join(meeting->thread, NULL);
+  CHECK_EQUAL(77, meeting->result);
+}
+
+struct waiter {
+  pthread_t thread;
+  next_function *next;
+  volatile int done, result;
+};
+
+static void *wait_body(void *waiter_) {
+  struct waiter *waiter = waiter_;
+  waiter->result = waiter->next();
+  waiter->done = 1;
+  return NULL;
+}
+
+static void a_call_waits_for_the_one_that_is_inside(void) {
+  struct mm_image *image = map_image("gate");
+  struct meeting meeting;
+  struct waiter waiter = {.next = stub_of(image, "counter_next")};
+  meet(&meeting, image);
+  pthread_create(&waiter.thread, NULL, wait_body, &waiter);
+  usleep(20000);
+  CHECK_EQUAL(0, waiter.done);
+  part(&meeting);
+  pthread_join(waiter.thread, NULL);
+  CHECK_EQUAL(101, waiter.result);
+  mm_image_release(image);
+}
+
+static void images_run_side_by_side(void) {
+  struct mm_image *a = map_image("gate"), *b = map_image("gate_other");
+  struct meeting meeting, other;
+  meet(&meeting, a);
+  CHECK_EQUAL(101, CALL_INT(b, "counter_next"));
+  meet(&other, b);
+  struct mm_image *c = map_image("math"); /* and others are mapped, reset and unmapped meanwhile */
+  CHECK_EQUAL(101, CALL_INT(c, "counter_next"));
+  CHECK_EQUAL(MM_OK, mm_reset(c, NULL));
+  CHECK_EQUAL(MM_OK, mm_unmap(c, NULL));
+  part(&meeting);
+  CHECK_EQUAL(101, CALL_INT(a, "counter_next"));
+  part(&other);
+  mm_image_release(a);
+  mm_image_release(b);
+  mm_image_release(c);
+}
+
+/* --- threads come and go --- */
+
+static void *call_once(void *next) { return (void *)(intptr_t)((next_function *)next)(); }
+
+static void a_thread_that_ends_leaves_nothing(void) {
+  struct mm_image *image = map_image("math");
+  next_function *next = stub_of(image, "counter_next");
+  void *result;
+  pthread_t thread;
+  pthread_create(&thread, NULL, call_once, next);
+  pthread_join(thread, NULL);
+  int mappings = mapping_count();
+  for (int i = 0; i < MANY; i++) {
+    CHECK_EQUAL(0, pthread_create(&thread, NULL, call_once, next));
+    pthread_join(thread, &result);
+    CHECK_EQUAL(102 + i, (intptr_t)result);
+  }
+  CHECK(mapping_count() <= mappings + 2);
+  CHECK_EQUAL(MM_OK, mm_take_fault(NULL));
+  mm_image_release(image);
+}
+
+static void *with_own_stack(void *next) {
+  static char memory[0x10000];
+  stack_t own_stack = {.ss_sp = memory, .ss_size = sizeof memory}, now;
+  sigaltstack(&own_stack, NULL);
+  intptr_t wrong = ((next_function *)next)() == 0;
+  sigaltstack(NULL, &now);
+  return (void *)(wrong | (now.ss_sp != memory ? 2 : 0));
+}
+
+static void a_threads_own_alternate_stack_is_used(void) {
+  struct mm_image *image = map_image("math");
+  void *wrong;
+  pthread_t thread;
+  pthread_create(&thread, NULL, with_own_stack, stub_of(image, "counter_next"));
+  pthread_join(thread, &wrong);
+  CHECK_EQUAL(0, (uintptr_t)wrong);
+  mm_image_release(image);
+}
+
+/* --- a thread lives through finalize and init --- */
+
+struct turns {
+  pthread_t thread;
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  int wanted, done;    /* turns */
+  next_function *next; /* NULL: end */
+  int result;
+};
+
+static void *take_turns(void *turns_) {
+  struct turns *turns = turns_;
+  for (bool ended = false; !ended;) {
+    pthread_mutex_lock(&turns->lock);
+    while (turns->wanted == turns->done) pthread_cond_wait(&turns->changed, &turns->lock);
+    if (turns->next) turns->result = turns->next();
+    ended = !turns->next;
+    turns->done = turns->wanted;
+    pthread_cond_broadcast(&turns->changed);
+    pthread_mutex_unlock(&turns->lock);
+  }
+  return NULL;
+}
+
+static int turn(struct turns *turns, next_function *next) {
+  pthread_mutex_lock(&turns->lock);
+  turns->next = next;
+  turns->wanted++;
+  pthread_cond_broadcast(&turns->changed);
+  while (turns->wanted != turns->done) pthread_cond_wait(&turns->changed, &turns->lock);
+  pthread_mutex_unlock(&turns->lock);
+  return turns->result;
+}
+
+static void start_turns(struct turns *turns) {
+  *turns = (struct turns){.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+  pthread_create(&turns->thread, NULL, take_turns, turns);
+}
+
+static void reconnect(void) {
+  CHECK_EQUAL(MM_OK, mm_finalize(NULL));
+  connect_client();
+}
+
+static void a_thread_calls_again_after_a_finalize_and_an_init(void) {
+  struct turns turns[3];
+  struct mm_image *image = map_image("gate");
+  for (int i = 0; i < 3; i++) start_turns(&turns[i]);
+  for (int i = 0; i < 3; i++) CHECK_EQUAL(101 + i, turn(&turns[i], stub_of(image, "counter_next")));
+  mm_image_release(image);
+  reconnect();
+  image = map_image("crash");
+  /* In another order, so that a record of before would be somebody else's now. */
+  for (int i = 2; i >= 0; i--) {
+    CHECK_EQUAL(100, turn(&turns[i], stub_of(image, "counter_get")));
+    CHECK_EQUAL(0, turn(&turns[i], stub_of(image, "read_null")));
+    CHECK_EQUAL(7, turn(&turns[i], stub_of(image, "spoil_all")));
+  }
+  mm_take_fault(NULL);
+  mm_image_release(image);
+  for (int i = 0; i < 3; i++) {
+    turn(&turns[i], NULL);
+    pthread_join(turns[i].thread, NULL);
+  }
+}
+
+static void a_thread_may_end_after_finalize(void) {
+  struct turns turns;
+  struct mm_image *image = map_image("gate");
+  start_turns(&turns);
+  turn(&turns, NULL);
+  pthread_join(turns.thread, NULL);
+  for (int round = 0; round < 4; round++) {
+    int mappings = mapping_count();
+    start_turns(&turns);
+    CHECK_EQUAL(101, turn(&turns, stub_of(image, "counter_next")));
+    mm_image_release(image);
+    CHECK_EQUAL(MM_OK, mm_finalize(NULL));
+    if (round %
+        2) { /* the thread ends while there is no Matchmaker; else while there is another one */
+      turn(&turns, NULL);
+      pthread_join(turns.thread, NULL);
+    }
+    connect_client();
+    if (round % 2 == 0) {
+      turn(&turns, NULL);
+      pthread_join(turns.thread, NULL);
+    }
+    image = map_image("gate");
+    CHECK(mapping_count() <= mappings + 2);
+  }
+  mm_image_release(image);
+}
+
+/* --- a fork in a second thread --- */
+
+static void child_body(void *image_) {
+  struct mm_image *image = image_;
+  if (CALL_INT(image, "counter_next") != 102) _exit(1);
+  pthread_t thread; /* and has threads of its own */
+  void *result;
+  pthread_create(&thread, NULL, call_once, stub_of(image, "counter_next"));
+  pthread_join(thread, &result);
+  if ((intptr_t)result != 103) _exit(2);
+}
+
+static void *fork_body(void *image) {
+  char output[512];
+  return (void *)(intptr_t)in_child(child_body, image, output, sizeof output);
+}
+
+static void a_child_of_a_second_thread_calls(void) {
+  struct mm_image *image = map_image("math");
+  void *status;
+  pthread_t thread;
+  CHECK_EQUAL(101, CALL_INT(image, "counter_next"));
+  pthread_create(&thread, NULL, fork_body, image);
+  pthread_join(thread, &status);
+  CHECK_EQUAL(0, (intptr_t)status);
+  CHECK_EQUAL(102, CALL_INT(image, "counter_next"));
+  mm_image_release(image);
+}
+
+static void all_tests(void) {
+  connect_client();
+  RUN(an_image_runs_one_call_at_a_time);
+  RUN(a_fault_is_told_to_the_thread_that_made_the_call);
+  RUN(a_call_waits_for_the_one_that_is_inside);
+  RUN(images_run_side_by_side);
+  if (way.guard == MM_GUARD_OPEN) RUN(a_thread_that_ends_leaves_nothing);
+  RUN(a_threads_own_alternate_stack_is_used);
+  RUN(a_thread_calls_again_after_a_finalize_and_an_init);
+  RUN(a_thread_may_end_after_finalize);
+  RUN(a_child_of_a_second_thread_calls);
+  CHECK_EQUAL(MM_OK, mm_finalize(NULL));
+}
+
+int main(int count, char **arguments) {
+  static const struct way ways[] = {
+      {"pages", MM_GUARD_PAGES, {0}},
+      {"open", MM_GUARD_OPEN, {0}},
+      {"pages, with a selector", MM_GUARD_PAGES, {.without = MM_WITHOUT_INCLUSIVE}},
+      {"open, without either, masking",
+       MM_GUARD_OPEN,
+       {.signals = MM_SIGNALS_MASK, .without = MM_WITHOUT_INCLUSIVE | MM_WITHOUT_FSGSBASE}},
+  };
+  find_folders(count, arguments);
+  return run_ways(ways, sizeof ways / sizeof *ways, all_tests);
+}
