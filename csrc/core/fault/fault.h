@@ -33,6 +33,10 @@ void mm__fault_handler(int signal, siginfo_t *info, void *context);
 /* Hands a signal on to the handler that was there before ours, exactly as the kernel would have. */
 void mm__forward(int signal, siginfo_t *info, ucontext_t *context);
 
+/* Runs the host's handler as the kernel would have: on the alternate stack if it asked for that,
+ * else on the stack of what was interrupted. Does not return then. */
+void mm__deliver(const struct mm__action *host, int signal, siginfo_t *info, ucontext_t *context);
+
 /* Says what a stray access of the client was, before it is forwarded. */
 void mm__reject(uint64_t address, uint64_t instruction, uint32_t access);
 

@@ -24,24 +24,6 @@ static void take_default(int signal, const siginfo_t *info) {
   if (info->si_code <= 0) mm__call(SYS_tgkill, mm__call(SYS_getpid), mm__call(SYS_gettid), signal);
 }
 
-/* Calls handler(signal, info, context) with the stack pointer at `stack`. */
-static void call_on(uint64_t stack, uint64_t handler, int signal, siginfo_t *info,
-                    ucontext_t *context) {
-  register uint64_t kept __asm__("rbx");
-  __asm__ volatile("movq %%rsp, %0\n\t"
-                   "movq %1, %%rsp\n\t"
-                   "call *%2\n\t"
-                   "movq %0, %%rsp"
-                   : "=&r"(kept)
-                   : "r"(stack), "r"(handler), "D"((long)signal), "S"(info), "d"(context)
-                   : "rax", "rcx", "r8", "r9", "r10", "r11", "memory", "cc");
-}
-
-static bool on_alternate_stack(const ucontext_t *context) {
-  uint64_t here = (uint64_t)__builtin_frame_address(0);
-  return here - (uint64_t)context->uc_stack.ss_sp < context->uc_stack.ss_size;
-}
-
 void mm__forward(int signal, siginfo_t *info, ucontext_t *context) {
   const struct mm__action *previous = &mm__tables.previous[signal];
   if (previous->handler == (uint64_t)SIG_IGN && info->si_code <= 0) return;
@@ -55,8 +37,5 @@ void mm__forward(int signal, siginfo_t *info, ucontext_t *context) {
     set_default(signal);
   }
   mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
-  uint64_t stack = (uint64_t)__builtin_frame_address(0) - 512;
-  if (!(previous->flags & SA_ONSTACK) && on_alternate_stack(context))
-    stack = (uint64_t)context->uc_mcontext.gregs[REG_RSP] - 128;
-  call_on((stack & ~15ul), previous->handler, signal, info, context);
+  mm__deliver(previous, signal, info, context);
 }

@@ -52,13 +52,14 @@ static bool wraps(int signal, struct mm__action *now) {
   return now->handler > (uint64_t)SIG_IGN && now->handler != (uint64_t)mm__deferred_handler;
 }
 
-/* The host's action with our handler; and with our restorer: during a call the host's own
- * rt_sigreturn would be trapped where a selector decides. */
+/* The host's action with our handler. On the alternate stack: during a call the other one is the
+ * image's, and may be closed. With our restorer: during a call the host's own rt_sigreturn would be
+ * trapped where a selector decides. */
 static long set_wrapper(int signal, const struct mm__action *host) {
   struct mm__action action = *host;
   action.handler = (uint64_t)mm__deferred_handler;
   action.restorer = (uint64_t)mm__signal_restorer;
-  action.flags |= SA_RESTORER_FLAG;
+  action.flags |= SA_RESTORER_FLAG | SA_ONSTACK;
   return set(signal, &action);
 }
 
@@ -130,8 +131,7 @@ void mm__deferred_handler(int signal, siginfo_t *info, void *context) {
     defer((struct mm__thread_record *)mm__states[MM__SLOT_OF(fs)].owner, signal, info, context);
     return;
   }
-  uint64_t handler = mm__tables.previous[signal].handler;
-  ((void (*)(int, siginfo_t *, void *))handler)(signal, info, context);
+  mm__deliver(&mm__tables.previous[signal], signal, info, context);
 }
 
 void mm__deferred_raise(struct mm__thread_record *thread) {
