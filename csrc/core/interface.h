@@ -51,8 +51,8 @@ struct mm__outcome {
   int32_t signal, code, access, exit_status;
   uint32_t slot, export_index, refused_count;
   uint64_t address, instruction, generation;
-  uint16_t
-      refused[8]; /* numbers of system calls refused during the call (counted on success, too) */
+  /* numbers of system calls refused during the call (counted on success, too) */
+  uint32_t refused[8];
   uint32_t was_reset; /* 1: the image was put back to its snapshot */
   uint32_t overflow;  /* 1: the image's stack overflowed */
 };

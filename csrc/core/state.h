@@ -21,7 +21,7 @@
 #define MM__SIGNAL_COUNT          65
 #define MM__THREAD_LIMIT          2048
 #define MM__DEFERRED_LIMIT        8
-#define MM__RANGE_LIMIT           16384u
+#define MM__RANGE_LIMIT           16384ul
 #define MM__ALTERNATE_STACK_BYTES 0x10000ul
 #define MM__SERVER_STACK_BYTES    0x200000ul
 
@@ -119,13 +119,13 @@ struct mm__thread_record {
 };
 
 struct mm__tables {
-  struct mm__host host;
-  uint32_t cpu[MM__CPU_WORDS]; /* features of this machine: CPUID is slow in virtual machines */
-  struct mm__action previous[MM__SIGNAL_COUNT]; /* handlers that were there before ours */
-  uint64_t ours;                                /* bit per signal whose handler is ours */
   struct mm__record records[MM__SLOT_COUNT];
+  struct mm__action previous[MM__SIGNAL_COUNT]; /* handlers that were there before ours */
+  struct mm__host host;
   struct mm__serve serve;
-  uint64_t host_fs; /* the launcher's */
+  uint64_t ours;               /* bit per signal whose handler is ours */
+  uint64_t host_fs;            /* the launcher's */
+  uint32_t cpu[MM__CPU_WORDS]; /* features of this machine: CPUID is slow in virtual machines */
 };
 
 extern struct mm__tables mm__tables;

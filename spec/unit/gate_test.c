@@ -2,7 +2,6 @@
  * Usage: gate_test FOLDER; prints one line per test, exit status 1 when one failed. */
 #include "client.h"
 
-
 /* --- the processor's state around a call; no register is believed afterwards, so all of it is static --- */
 
 struct machine {
@@ -162,11 +161,15 @@ uint64_t call_with(void *stub, const struct loads *loads);
 uint64_t call_with_xmm(void *stub, const struct loads *loads);
 
 #define VECTOR(instruction, kind, n) #instruction " 128+32*" #n "(%r12), %" #kind #n "\n\t"
-#define VECTORS(instruction, kind)                                                                 \
-  VECTOR(instruction, kind, 0)                                                                     \
-  VECTOR(instruction, kind, 1) VECTOR(instruction, kind, 2) VECTOR(instruction, kind, 3)           \
-      VECTOR(instruction, kind, 4) VECTOR(instruction, kind, 5) VECTOR(instruction, kind, 6)       \
-          VECTOR(instruction, kind, 7)
+#define VECTORS(i, k)                                                                              \
+  VECTOR(i, k, 0)                                                                                  \
+  VECTOR(i, k, 1)                                                                                  \
+  VECTOR(i, k, 2)                                                                                  \
+  VECTOR(i, k, 3)                                                                                  \
+  VECTOR(i, k, 4)                                                                                  \
+  VECTOR(i, k, 5)                                                                                  \
+  VECTOR(i, k, 6)                                                                                  \
+  VECTOR(i, k, 7)
 #define CALL_WITH(name, vectors, after)                                                            \
   __asm__(".text\n\t.type " #name ", @function\n" #name ":\n\t"                                    \
           "push %rbp\n\tmov %rsp, %rbp\n\tpush %rbx\n\tpush %r12\n\t"                              \

@@ -32,14 +32,14 @@ struct signal_frame {
   siginfo_t info;
 };
 
-static uint64_t floating_point_bytes(const void *registers) {
+static uint64_t floating_point_bytes(const struct _libc_fpstate *registers) {
   const uint32_t *software = (const uint32_t *)((const uint8_t *)registers + MAGIC_OFFSET);
-  return registers && software[0] == XSTATE_MAGIC ? software[1] : LEGACY_BYTES;
+  return software[0] == XSTATE_MAGIC ? software[1] : LEGACY_BYTES;
 }
 
 static uint64_t move_registers(struct kernel_context *context, uint64_t low) {
-  uint64_t bytes = floating_point_bytes(context->machine.fpregs);
   if (!context->machine.fpregs) return low;
+  uint64_t bytes = floating_point_bytes(context->machine.fpregs);
   low = (low - bytes) & ~63ul;
   memcpy((void *)low, context->machine.fpregs, bytes);
   context->machine.fpregs = (void *)low;

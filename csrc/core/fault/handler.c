@@ -31,7 +31,7 @@ void mm__fault_end(uint32_t slot, ucontext_t *context, const struct mm__outcome 
   struct mm__frame *frame = state->frame;
   struct mm__outcome *kept = &frame->thread->outcome;
   uint32_t refused_count = kept->refused_count;
-  uint16_t refused[8];
+  uint32_t refused[8];
   memcpy(refused, kept->refused, sizeof refused);
   *kept = *outcome;
   kept->refused_count = refused_count;

@@ -12,7 +12,7 @@
 
 /* More would cost a call more than opening everything, and the process its mappings. */
 #define MM__PIECE_LIMIT    256u
-#define MM__PIECE_CAPACITY (2 * MM__PIECE_LIMIT)
+#define MM__PIECE_CAPACITY (2ul * MM__PIECE_LIMIT)
 
 struct mm__piece {
   uint64_t low, high;  /* whole pages, within one range of the slot map */

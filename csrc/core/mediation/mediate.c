@@ -102,9 +102,9 @@ static long refuse(struct mm__trap *trap) {
   struct mm__outcome *outcome = &trap->thread->seen.outcome;
   uint32_t most = sizeof outcome->refused / sizeof *outcome->refused;
   for (uint32_t i = 0; i < outcome->refused_count && i < most; i++)
-    if (outcome->refused[i] == (uint16_t)trap->number) return -EPERM;
+    if (outcome->refused[i] == (uint32_t)trap->number) return -EPERM;
   if (outcome->refused_count < most)
-    outcome->refused[outcome->refused_count++] = (uint16_t)trap->number;
+    outcome->refused[outcome->refused_count++] = (uint32_t)trap->number;
   return -EPERM;
 }
 
