@@ -15,6 +15,7 @@ import gdb
 ARENA_LOW, ARENA_HIGH, SLOT_SHIFT = 0x200000000000, 0x500000000000, 36
 PT_LOAD, PT_NOTE = 1, 4
 NOTE_MODULES = 3
+HERE = os.path.dirname(os.path.abspath(__file__))  # gdb forgets the name when it has read this
 
 
 def program_headers(data):
@@ -79,9 +80,8 @@ def mapped():
 
 
 def core_file():
-    here = os.path.dirname(os.path.abspath(__file__))
-    for path in (os.environ.get("MATCHMAKER_ELF"), os.path.join(here, "matchmaker.elf"),
-                 os.path.join(here, "../../build/matchmaker.elf")):
+    for path in (os.environ.get("MATCHMAKER_ELF"), os.path.join(HERE, "matchmaker.elf"),
+                 os.path.join(HERE, "../../build/matchmaker.elf")):
         if path and os.path.exists(path):
             return path
     return None

@@ -130,6 +130,23 @@ static void every_queued_value_arrives_exactly_once(void) {
   mm_image_release(image);
 }
 
+/* Putting off knows the handlers of the last look; masking needs to know none. */
+static void a_handler_that_is_new_waits_too_when_signals_are_masked(void) {
+  struct mm_image *image = map_image("gate");
+  struct meeting meeting;
+  handle(SIGWINCH, 0);
+  forget();
+  meet(&meeting, image, "meet");
+  pthread_kill(meeting.thread, SIGWINCH);
+  usleep(2000);
+  CHECK_EQUAL(0, runs);
+  part(&meeting);
+  CHECK_EQUAL(1, runs);
+  CHECK_EQUAL(0, early + on_the_images_fs + wrong_thread_locals);
+  signal(SIGWINCH, SIG_DFL);
+  mm_image_release(image);
+}
+
 static void a_timer_may_fire_at_any_moment(void) {
   struct mm_image *image = map_image("gate");
   int (*next)(void) = stub_of(image, "counter_next");
@@ -411,6 +428,8 @@ static void all_tests(void) {
   connect_client();
   RUN(a_handler_waits_for_the_end_of_the_call);
   RUN(every_queued_value_arrives_exactly_once);
+  if (way.config.signals == MM_SIGNALS_MASK)
+    RUN(a_handler_that_is_new_waits_too_when_signals_are_masked);
   RUN(a_timer_may_fire_at_any_moment);
   RUN(a_timer_may_fire_while_calls_fault);
   RUN(finalize_puts_every_handler_back);

@@ -1,0 +1,117 @@
+-- The guards, as a Lua program sees them; spec/unit/stray_test.c looks closer.
+local support = require "spec.support"
+local mm = require "matchmaker"
+
+-- How many pages of an image may be written, executed, read now, by /proc/self/maps.
+local function open_pages(image)
+  local base, counts = image:info().base, { w = 0, x = 0, r = 0 }
+  for line in io.lines("/proc/self/maps") do
+    local low, high, r, w, x = line:match("^(%x+)-(%x+) (.)(.)(.)")
+    low, high = tonumber(low, 16), tonumber(high, 16)
+    if low >= base and low < base + 2 ^ 36 then
+      local pages = (high - low) / 4096
+      if r == "r" then counts.r = counts.r + pages end
+      if w == "w" then counts.w = counts.w + pages end
+      if x == "x" then counts.x = counts.x + pages end
+    end
+  end
+  return counts
+end
+
+describe("the guard `pages`", function()
+  support.guard(before_each, after_each)
+
+  local function closed(image)
+    local counts = open_pages(image)
+    return counts.w == 0 and counts.x == 0 and counts.r > 0
+  end
+
+  it("is the default", function()
+    local image = mm.assert(mm.map(support.image "math"))
+    assert.equal("pages", image:info().guard)
+    assert.is_true(closed(image))
+    image:unmap()
+  end)
+
+  it("leaves nothing open after calls, faults and resets", function()
+    for _, name in ipairs { "crash", "hook", "memory", "text" } do
+      local image = mm.assert(mm.map(support.image(name), { guard = "pages" }))
+      assert.is_true(closed(image), name)
+      if name == "text" then image.exports.length(("x"):rep(100000)) end
+      if name == "memory" then image.exports.keep(2 ^ 20, 1) end
+      if name == "crash" then support.error_of(image.exports.write_null) end
+      if name == "hook" then support.error_of(image.exports.crash) end
+      assert.is_true(closed(image), name)
+      mm.assert(image:reset())
+      assert.is_true(closed(image), name)
+      image:unmap()
+    end
+  end)
+
+  it("leaves nothing open after calls that never happened", function()
+    local image = mm.assert(mm.map(support.image "text", { guard = "pages" }))
+    support.error_of(image.exports.join, "staged", 42)
+    support.error_of(image.exports.length)
+    assert.is_true(closed(image))
+    image:unmap()
+  end)
+
+  it("names a stray write, then kills as a SIGSEGV does", function()
+    if not rawget(_G, "jit") then return end -- only an FFI can
+    local result = support.run([[
+      local mm, ffi = require "matchmaker", require "ffi"
+      local image = mm.assert(mm.map(..., { guard = "pages" }))
+      for line in io.lines("/proc/self/maps") do
+        local low = tonumber(line:match("^%x+"), 16)
+        if low >= image:info().base and line:match("^%S+ r") then
+          ffi.cast("char *", low)[0] = 1
+        end
+      end
+      print "it went on"
+    ]], support.image "gate")
+    assert.equal(11, result.signal)
+    assert.equal("", result.stdout)
+    assert.matches("rejected: client code at 0x%x+ was writing 0x%x+ in %S+/gate%.mmi, " ..
+      "not through the gate", result.stderr)
+  end)
+
+  it("turns a raw call of an export through an FFI into a call", function()
+    if not rawget(_G, "jit") then return end
+    local output = support.output([[
+      local mm, ffi = require "matchmaker", require "ffi"
+      local image = mm.assert(mm.map(..., { guard = "pages" }))
+      local entry = image.exports.address_of(1)
+      local counter_get = ffi.cast("int (*)(void)", entry)
+      for _ = 1, 200 do assert(counter_get() == 100) end
+      print(counter_get(), image:info().calls)
+    ]], support.image "gate")
+    assert.equal("100\t202\n", output)
+  end)
+
+  it("names a raw call that is none of an export, then kills", function()
+    if not rawget(_G, "jit") then return end
+    local result = support.run([[
+      local mm, ffi = require "matchmaker", require "ffi"
+      local image = mm.assert(mm.map(..., { guard = "pages" }))
+      ffi.cast("int (*)(void)", image.exports.address_of(1) + 1)()
+    ]], support.image "gate")
+    assert.equal(11, result.signal)
+    assert.matches("was executing 0x%x+ %(counter_get%+0x1%) in %S+/gate%.mmi", result.stderr)
+  end)
+end)
+
+describe("the guard `open`", function()
+  support.guard(before_each, after_each)
+
+  it("changes no permission", function()
+    local image = mm.assert(mm.map(support.image "crash", { guard = "open" }))
+    local before = open_pages(image)
+    assert.is_true(before.w > 0 and before.x > 0)
+    image.exports.counter_set(5)
+    assert.same(before, open_pages(image))
+    support.error_of(image.exports.write_null)
+    assert.same(before, open_pages(image))
+    assert.equal(100, image.exports.counter_get())
+    image:unmap()
+  end)
+end)
