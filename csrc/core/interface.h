@@ -60,10 +60,10 @@ struct mm__outcome {
 /* One per thread that ever crossed; fork wipes them (MADV_WIPEONFORK). Clients read the first
  * fields. */
 struct mm__thread {
-  uint8_t armed;
-  uint8_t reserved;
-  uint16_t depth; /* gates this thread is inside of */
+  uint32_t armed;
+  uint32_t depth; /* gates this thread is inside of */
   uint32_t id;
+  uint32_t reserved;
   struct mm__outcome outcome;
   /* the rest is core/state.h's */
 };

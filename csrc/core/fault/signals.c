@@ -5,8 +5,9 @@
  * Blocking all signals around each call costs two system calls. Instead every asynchronous handler
  * that we find is wrapped: outside of a call the wrapper goes straight on to it; inside, it blocks
  * the signal, remembers it, and the gate raises it again when the call has ended.
- * A handler installed after the last look (at init, map, reset and every 1,024th call) is found at
- * the next one; a host for which that is not enough chooses MM_SIGNALS_MASK. */
+ * A handler installed after the last look (at init, at the first call of each mapping, and at every
+ * 1,024th) is found at the next one; a host for which that is not enough chooses MM_SIGNALS_MASK.
+ * */
 #include "base/error.h"
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"

@@ -92,32 +92,55 @@ static void probe_stack(const struct mm__frame *frame, uint32_t slot) {
   if ((uint64_t)frame - low < CALLER_ROOM) (void)*(const volatile uint8_t *)(low - 1);
 }
 
+/* Whether the image that was taken may be called so. */
+static int32_t admit(const struct mm__record *record, const struct mm__state *state,
+                     struct mm__frame *frame) {
+  if (!record->serial) return MM_ERROR_UNMAPPED;
+  if (frame->export_index >= record->stub_count) return MM_ERROR_NO_EXPORT;
+  frame->x87_result = record->entries[frame->export_index].x87_result;
+  return state->dead ? MM_ERROR_DEAD : MM_OK;
+}
+
+/* Over to the image's FS: from then on a fault is the call's. */
+static void cross(struct mm__frame *frame, const struct mm__record *record,
+                  struct mm__state *state) {
+  const struct mm__entry *entry = &record->entries[frame->export_index];
+  frame->entry = entry->address;
+  frame->image_mxcsr = record->mxcsr;
+  frame->image_x87 = record->x87_control;
+  frame->stack_bytes = entry->stack_bytes;
+  mm__fs_write(record->tls_base);
+  frame->image_stack = (state->stack - entry->stack_bytes) & ~15ul;
+  state->stack = frame->image_stack;
+  ((struct mm__thread_record *)frame->thread)->anchor->selector = 1;
+  state->calls++;
+}
+
 uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
   uint64_t place = stub - (MM__ARENA_LOW + MM__STUBS_OFFSET);
-  uint32_t slot = (uint32_t)(place >> MM__STUBS_SLOT_SHIFT);
-  uint32_t index = (uint32_t)(place >> MM__STUB_SHIFT) & (MM__STUB_LIMIT + MM__STUBS_PER_PAGE - 1);
   uint64_t fs = mm__fs_read();
+  frame->slot = (uint32_t)(place >> MM__STUBS_SLOT_SHIFT);
+  frame->export_index =
+      (uint32_t)(place >> MM__STUB_SHIFT) & (MM__STUB_LIMIT + MM__STUBS_PER_PAGE - 1);
+  frame->host_fs = fs;
   frame->x87_result = 0;
   struct mm__thread_record *thread = caller(fs);
   if (!thread) return 0;
   if (MM__IN_ARENA(fs) && !thread->in_hook) probe_stack(frame, MM__SLOT_OF(fs));
-  const struct mm__record *record = &mm__tables.records[slot];
-  struct mm__state *state = &mm__states[slot];
-  if (++thread->crossings % LOOK_EVERY == 0 && !MM__IN_ARENA(fs)) mm__signals_look();
+  const struct mm__record *record = &mm__tables.records[frame->slot];
+  struct mm__state *state = &mm__states[frame->slot];
+  bool look = ++thread->crossings % LOOK_EVERY == 0 || state->calls == 0;
+  if (look && !MM__IN_ARENA(fs)) mm__signals_look();
   mm__image_enter(state, thread, 1);
-  if (!record->serial || index >= record->stub_count || state->dead) {
-    int32_t status = !record->serial ? MM_ERROR_UNMAPPED : MM_ERROR_DEAD;
-    if (index >= record->stub_count) status = MM_ERROR_NO_EXPORT;
+  int32_t status = admit(record, state, frame);
+  if (status != MM_OK) {
     mm__image_leave(state);
-    return refuse(thread, slot, index, status);
+    return refuse(thread, frame->slot, frame->export_index, status);
   }
-  frame->slot = slot;
-  frame->export_index = index;
-  frame->host_fs = fs;
   mask_signals(frame);
   if (state->depth == 0) {
     thread->seen.outcome.refused_count = 0;
-    mm__guard_open(record, state, index);
+    mm__guard_open(record, state, frame->export_index);
     state->stack = record->stack_pointer - CALLEE_GAP;
   }
   link_frame(frame, state, thread);
@@ -126,18 +149,7 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
     frame->caller_mark = calling->stack;
     calling->stack = (uint64_t)frame - CALLEE_GAP;
   }
-  const struct mm__entry *entry = &record->entries[index];
-  frame->x87_result = entry->x87_result;
-  frame->image_mxcsr = record->mxcsr;
-  frame->image_x87 = record->x87_control;
-  frame->entry = entry->address;
-  /* From here on a fault is the call's: FS says so. */
-  mm__fs_write(record->tls_base);
-  frame->stack_bytes = entry->stack_bytes;
-  frame->image_stack = (state->stack - entry->stack_bytes) & ~15ul;
-  state->stack = frame->image_stack;
-  thread->anchor->selector = 1;
-  state->calls++;
+  cross(frame, record, state);
   if (mm__tables.host.trace & MM__TRACE_GATE) mm__trace_enter(frame);
   return 1;
 }

@@ -39,7 +39,8 @@ static void changed(struct mm__trap *trap, uint64_t low, uint64_t high) {
   if (!trap->serving) mm__guard_changed(trap->record, trap->state, low, high);
 }
 
-/* Whether code of the image would find [low, high) mapped: what it unmapped of its snapshot is not. */
+/* Whether code of the image would find [low, high) mapped: what it unmapped of its snapshot is not.
+ * */
 static bool mapped(const struct mm__trap *trap, uint64_t low, uint64_t high) {
   const struct mm__slot_map *map = &trap->state->map;
   if (!mm__slot_map_covers(map, low, high, 0)) return false;
