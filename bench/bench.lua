@@ -161,12 +161,20 @@ local function floor_of(path)
   return tonumber(map_ns), tonumber(unmap_ns), tonumber(segments)
 end
 
-local function map_ns(path, options)
+local function map_ns(path)
   local start = measure.now()
-  local image = assert(mm.request_map(path, options))
+  local image = assert(mm.request_map(path))
   local ns = measure.now() - start
   assert(image:unmap())
   return ns
+end
+
+-- The median of many in a row, as the floor is measured, too.
+local function maps_ns(path)
+  local times = {}
+  for i = 1, 200 do times[i] = map_ns(path) end
+  table.sort(times)
+  return times[100]
 end
 
 local function maps(images)
@@ -182,7 +190,7 @@ local function maps(images)
       name = image.name .. ": request_map",
       ours = true,
       base = #rows,
-      measure = function() return map_ns(image.path) end,
+      measure = function() return maps_ns(image.path) end,
     }
   end
   return { title = "Mapping an image, by its size in memory", rows = rows }

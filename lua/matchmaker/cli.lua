@@ -181,7 +181,7 @@ local function examine()
     row("address space", limit == "unlimited", limit,
       "each image reserves 64 GiB of addresses, which `ulimit -v` must allow"),
     row("FSGSBASE", math.floor(auxiliary(26) / 2) % 2 == 1, nil, -- AT_HWCAP2, HWCAP2_FSGSBASE
-      "FS is switched by system calls, a few for each call of an image"),
+      "FS is switched by system calls, two for each call of an image"),
     row("protection keys", flags:find(" ospke ", 1, true), nil,
       "nothing in this release: no guard uses them yet"),
     row("seccomp", actions:find("trap", 1, true), nil, "nothing in this release"),
