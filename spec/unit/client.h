@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "matchmaker.h"
 
 #define UNUSED       __attribute__((unused))
@@ -25,18 +26,8 @@ struct way {
   struct mm_config config;
 };
 
-static int failures UNUSED, checks UNUSED;
 static char build_folder[512] UNUSED, folder[512] UNUSED;
 static struct way way UNUSED;
-
-#define CHECK(condition)                                                                           \
-  do {                                                                                             \
-    checks++;                                                                                      \
-    if (!(condition)) {                                                                            \
-      failures++;                                                                                  \
-      printf("# %s:%d: %s\n", __FILE__, __LINE__, #condition);                                     \
-    }                                                                                              \
-  } while (0)
 
 /* The values are integers; both are shown when they differ. */
 #define CHECK_EQUAL(expected, got)                                                                 \

@@ -5,19 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "matchmaker.h"
 
-static int failures, checks;
 static const char *build;
-
-#define CHECK(condition)                                                                           \
-  do {                                                                                             \
-    checks++;                                                                                      \
-    if (!(condition)) {                                                                            \
-      failures++;                                                                                  \
-      printf("# %s:%d: %s\n", __FILE__, __LINE__, #condition);                                     \
-    }                                                                                              \
-  } while (0)
 
 /* The calls of one copy. */
 struct copy {

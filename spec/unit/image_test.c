@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/digest.h"
+#include "check.h"
 #include "image/arena.h"
 #include "image/check.h"
 #include "image/content.h"
@@ -31,17 +32,7 @@
 #define PAST_END   (SPARSE_END + 0x100000ul)
 #define KIB        1024ul
 
-static int failures, checks;
 static char folder[512], image_path[600];
-
-#define CHECK(condition)                                                                           \
-  do {                                                                                             \
-    checks++;                                                                                      \
-    if (!(condition)) {                                                                            \
-      failures++;                                                                                  \
-      printf("# %s:%d: %s\n", __FILE__, __LINE__, #condition);                                     \
-    }                                                                                              \
-  } while (0)
 
 static void *map(uint64_t address, uint64_t bytes, int protection, int descriptor, off_t offset) {
   int flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | (descriptor < 0 ? MAP_ANONYMOUS : 0);
