@@ -48,6 +48,44 @@ describe("the guard `pages`", function()
     end
   end)
 
+  it("opens what a call needs, however scattered, and closes it", function()
+    local image = mm.assert(mm.map(support.image "memory", { guard = "pages" }))
+    local call = image.exports
+    local sum = call.field_mark()
+    for _, stride in ipairs { 1, 5, 6, 7, 64, 6 } do
+      local changed = math.ceil((2048 - 3) / stride)
+      assert.equal(changed, call.scatter(3, stride))
+      assert.is_true(closed(image))
+      assert.not_equal(sum, call.field_mark())
+      assert.equal(changed, call.scatter(3, stride))
+      assert.equal(sum, call.field_mark())
+      call.scatter(3, stride)
+      assert.is_true(image:reset())
+      assert.equal(sum, call.field_mark())
+      assert.is_true(closed(image))
+    end
+    image:unmap()
+  end)
+
+  it("forgets what calls needed long ago, and learns it again", function()
+    local image = mm.assert(mm.map(support.image "memory", { guard = "pages" }))
+    local call = image.exports
+    local sum = call.field_mark()
+    for round = 1, 3 do
+      for i = 1, 1100 do
+        assert.equal((round - 1) * 1100 + 100 + i, call.counter_next())
+        if i % 100 == 0 then call.scatter(i, 600) call.scatter(i, 600) end
+      end
+    end
+    assert.equal(sum, call.field_mark())
+    assert.is_true(closed(image))
+    call.scatter(1, 6)
+    assert.is_true(image:reset())
+    assert.equal(sum, call.field_mark())
+    assert.equal(101, call.counter_next())
+    image:unmap()
+  end)
+
   it("leaves nothing open after calls that never happened", function()
     local image = mm.assert(mm.map(support.image "text", { guard = "pages" }))
     support.error_of(image.exports.join, "staged", 42)
