@@ -1,4 +1,8 @@
 # matchmaker - `make help` lists what can be made. Everything that is built goes under build/.
+# Quiet, but for warnings and errors; `make V=1` shows the commands.
+ifndef V
+.SILENT:
+endif
 VERSION := 0.1.0
 B       ?= build
 CC      ?= cc
@@ -51,7 +55,7 @@ help: ## this list
 
 # ---- the Matchmaker, carried inside whatever maps it ----
 $(B)/needs: tools/deps.sh # what lacks is named once, before the compiler trips over it
-	@mkdir -p $(@D) && tools/deps.sh --check build && touch $@
+	mkdir -p $(@D) && tools/deps.sh --check build && touch $@ && echo "matchmaker: building (make V=1 shows how)"
 $(B)/core/%.o: csrc/% Makefile | $(B)/needs
 	@mkdir -p $(@D)
 	$(CC) $(if $(filter %.S,$<),$(filter-out -include csrc/core/hidden.h,$(CORE_FLAGS)),$(CORE_FLAGS)) $(DEPEND) -c $< -o $@
