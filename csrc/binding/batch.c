@@ -47,7 +47,7 @@ static int run(lua_State *L) {
     lua_pushinteger(L, i);
     lua_rawseti(L, 3, 1);
     push_arguments(L, 2, i);
-    if (mm__function_invoke(L, function, 1, 5) > 0) lua_rawseti(L, 4, i);
+    if (mm__function_invoke(L, function, 1, 5, 0) > 0) lua_rawseti(L, 4, i);
     lua_settop(L, 4);
   }
   return 1;

@@ -121,7 +121,7 @@ void mm__read_config(lua_State *L, int index, struct mm_config *config);
 int mm__read_map_options(lua_State *L, int index, struct mm_map_options *options,
                          struct mm_error *error);
 /* Checks the options in the table of a call, and returns the highest index of its list. */
-int mm__read_call(lua_State *L, int index);
+int mm__read_call(lua_State *L, int index, uint64_t *timeout_ns);
 
 /* --- image.c --- */
 
@@ -150,9 +150,10 @@ struct mm__lua_function *mm__push_export(lua_State *L, int index);
 void mm__function_open(lua_State *L);
 /* Pushes a function for `export` of the image at `index`. */
 struct mm__lua_function *mm__function_new(lua_State *L, int index, const struct mm__export *export);
-/* Calls with the values from `first` to the top; `self`: the index of the function. Pushes the
- * result, and returns how many. */
-int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int self, int first);
+/* Calls with the values from `first` to the top; `self`: the index of the function; `timeout_ns`: 0
+ * for the image's own. Pushes the result, and returns how many. */
+int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int self, int first,
+                        uint64_t timeout_ns);
 /* bind(image, name, prototype), request_call(image, name, ...) and call(image, {name, ...}) */
 int mm__image_bind(lua_State *L);
 int mm__request_call(lua_State *L);

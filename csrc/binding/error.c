@@ -53,11 +53,13 @@ static void set_fault(lua_State *L, const struct mm_error *error) {
   lua_setfield(L, -2, "was_reset");
   set_refused(L, error->refused);
   if (error->status == MM_ERROR_EXIT) set_integer(L, "exit_status", error->exit_status);
-  if (!error->signal) return;
-  set_text(L, "signal", mm__signal_name(error->signal));
+  if (error->signal) {
+    set_text(L, "signal", mm__signal_name(error->signal));
+    set_address(L, "address", error->address);
+  }
   if (error->access > 0 && error->access <= MM_ACCESS_EXECUTE)
     set_text(L, "access", accesses[error->access]);
-  set_address(L, "address", error->address);
+  if (error->status == MM_ERROR_EXIT) return;
   set_address(L, "instruction", error->instruction);
   set_text(L, "module", error->module);
   if (!error->symbol[0]) return;
@@ -74,7 +76,9 @@ void mm__error_push(lua_State *L, const struct mm_error *error) {
   if (error->system_error) set_integer(L, "errno", error->system_error);
   set_text(L, "export", error->export_name);
   set_text(L, "image", error->image);
-  if (error->status == MM_ERROR_FAULT || error->status == MM_ERROR_EXIT) set_fault(L, error);
+  bool ended = error->status == MM_ERROR_FAULT || error->status == MM_ERROR_EXIT ||
+               error->status == MM_ERROR_DEADLINE;
+  if (ended) set_fault(L, error);
   luaL_where(L, 1);
   if (lua_rawlen(L, -1))
     lua_setfield(L, -2, "where");

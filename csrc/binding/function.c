@@ -70,7 +70,8 @@ static void bind_now(lua_State *L, struct mm__lua_function *function) {
     raise_for(L, function, &error);
 }
 
-int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int self, int first) {
+int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int self, int first,
+                        uint64_t timeout_ns) {
   int got = lua_gettop(L) - first + 1;
   uint32_t count = function->count;
   if (!function->bound || !function->image->handle) bind_now(L, function);
@@ -79,18 +80,19 @@ int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int sel
   struct mm_error error;
   for (uint32_t i = 0; i < count; i++)
     mm__value_from_lua(L, first + (int)i, function, i, &values[i]);
-  if (mm__function_call(function->bound, values, &values[count], &error) != MM_OK)
+  if (mm__function_call_within(function->bound, timeout_ns, values, &values[count], &error) !=
+      MM_OK)
     raise_for(L, function, &error);
   return mm__value_to_lua(L, self, function, &values[count]);
 }
 
 static int call(lua_State *L) {
   struct mm__lua_function *function = self_of(L);
-  return mm__function_invoke(L, function, 1, 2);
+  return mm__function_invoke(L, function, 1, 2, 0);
 }
 
 /* The name that is at `index` gives way to the function. */
-static int call_by_name(lua_State *L, const char *function_name, int index) {
+static int call_by_name(lua_State *L, const char *function_name, int index, uint64_t timeout_ns) {
   char text[200];
   if (lua_type(L, index) != LUA_TSTRING)
     mm__raise(L, MM_ERROR_ARGUMENT, "%s: the name of an export is a string, got %s", function_name,
@@ -98,21 +100,22 @@ static int call_by_name(lua_State *L, const char *function_name, int index) {
   lua_pushvalue(L, index);
   struct mm__lua_function *function = mm__push_export(L, 1);
   lua_replace(L, index);
-  return mm__function_invoke(L, function, index, index + 1);
+  return mm__function_invoke(L, function, index, index + 1, timeout_ns);
 }
 
 int mm__request_call(lua_State *L) {
   mm__image_check(L, 1, "request_call");
-  return call_by_name(L, "request_call", 2);
+  return call_by_name(L, "request_call", 2, 0);
 }
 
 int mm__image_call(lua_State *L) {
   mm__image_check(L, 1, "call");
   lua_settop(L, 2);
-  int count = mm__read_call(L, 2);
+  uint64_t timeout_ns = 0;
+  int count = mm__read_call(L, 2, &timeout_ns);
   luaL_checkstack(L, count + 10, "arguments");
   for (int i = 1; i <= count; i++) lua_rawgeti(L, 2, i);
-  return call_by_name(L, "call", 3);
+  return call_by_name(L, "call", 3, timeout_ns);
 }
 
 /* --- binding with an expectation --- */

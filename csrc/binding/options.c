@@ -97,6 +97,14 @@ static bool next_option(struct option *option, int index) {
   return true;
 }
 
+/* Seconds, as nanoseconds. */
+static uint64_t read_seconds(const struct option *option) {
+  lua_Number seconds = lua_tonumber(option->L, -1);
+  if (lua_type(option->L, -1) != LUA_TNUMBER || !(seconds >= 1e-6 && seconds <= 1e9))
+    wrong(option, "a number of seconds");
+  return (uint64_t)(seconds * 1e9);
+}
+
 /* Whether there are options at all. */
 static bool begin(const struct option *option, int index) {
   char text[200];
@@ -129,8 +137,7 @@ void mm__read_config(lua_State *L, int index, struct mm_config *config) {
 }
 
 static bool is_later(const struct option *option) {
-  return is(option, "sealed") || is(option, "strict") || is(option, "timeout") ||
-         is(option, "stateless");
+  return is(option, "sealed") || is(option, "strict") || is(option, "stateless");
 }
 
 static void read_map_option(const struct option *option, struct mm_map_options *options) {
@@ -142,6 +149,8 @@ static void read_map_option(const struct option *option, struct mm_map_options *
     options->memory_bytes = read_count(option, "a number of bytes", 0x1p53);
   else if (is(option, "on_fault"))
     options->dead_on_fault = read_name(option, -1, fault_ends);
+  else if (is(option, "timeout"))
+    options->timeout_ns = read_seconds(option);
   else if (is(option, "verify"))
     options->verify = read_boolean(option);
   else
@@ -163,7 +172,7 @@ int mm__read_map_options(lua_State *L, int index, struct mm_map_options *options
   return status;
 }
 
-int mm__read_call(lua_State *L, int index) {
+int mm__read_call(lua_State *L, int index, uint64_t *timeout_ns) {
   struct option option = {L, "call", NULL};
   int count = 0;
   if (!begin(&option, index)) mm__raise(L, MM_ERROR_ARGUMENT, "call: argument 1 is a table");
@@ -175,8 +184,7 @@ int mm__read_call(lua_State *L, int index) {
     }
     option.name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
     if (!is(&option, "timeout")) unknown(&option);
-    if (lua_toboolean(L, -1))
-      mm__raise(L, MM_ERROR_UNSUPPORTED, "call: option `timeout` is not there yet");
+    *timeout_ns = read_seconds(&option);
   }
   return count;
 }

@@ -131,6 +131,12 @@ static int cross(const struct calling *calling, void **arguments, struct mm__val
 
 int mm__function_call(struct mm_function *function, const struct mm__value *values,
                       struct mm__value *result, struct mm_error *error) {
+  return mm__function_call_within(function, 0, values, result, error);
+}
+
+int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
+                             const struct mm__value *values, struct mm__value *result,
+                             struct mm_error *error) {
   struct mm_image *image = function->image;
   uint32_t count = function->type->member_count;
   struct calling calling = {mm__core(error), function, {0}, error};
@@ -138,6 +144,7 @@ int mm__function_call(struct mm_function *function, const struct mm__value *valu
   int status = calling.core->enter(image->slot, image->serial, &calling.hold, error);
   if (status != MM_OK)
     return mm__fail(error, status, "%s: %s", name_of(function), mm_error_text(status));
+  if (timeout_ns) status = calling.core->limit(&calling.hold, timeout_ns, error);
   void *arguments[count + 1];
   const char *staged[count + 1];
   for (uint32_t i = 0; i < count && status == MM_OK; i++) {

@@ -55,6 +55,11 @@ struct mm__value {
 int mm__function_call(struct mm_function *function, const struct mm__value *values,
                       struct mm__value *result, struct mm_error *error);
 
+/* The same, and the call may take so long, whatever the image was mapped with. */
+int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
+                             const struct mm__value *values, struct mm__value *result,
+                             struct mm_error *error);
+
 /* Takes the image for this thread with its guard left open between calls, until mm__image_let_go.
  * Errors: MM_ERROR_UNMAPPED, _DEAD, _NOT_CONNECTED. */
 int mm__image_keep_open(struct mm_image *image, struct mm__hold *hold, struct mm_error *error);

@@ -41,7 +41,7 @@ static void find_place(struct mm_image *image, struct mm_error *error) {
 /* "crash: SIGSEGV writing 0x0 in crash+0x4 (server); the image was reset" */
 void mm__fault_explain(struct mm_image *image, struct mm_error *error) {
   char what[sizeof error->message], place[300] = "";
-  bool fault = error->status == MM_ERROR_FAULT;
+  bool fault = error->status == MM_ERROR_FAULT || error->status == MM_ERROR_DEADLINE;
   if (image && (fault || error->status == MM_ERROR_EXIT)) find_place(image, error);
   if (fault && error->symbol[0])
     snprintf(place, sizeof place, " in %s+0x%lx%s%s%s", error->symbol, error->offset,

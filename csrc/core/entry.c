@@ -97,6 +97,7 @@ static int release(struct mm__thread_record *thread, int *last, struct mm_error 
     int status = stop(thread ? thread : &nobody, error);
     if (status != MM_OK) return status;
     if (thread) mm__thread_disarm(thread);
+    for (uint32_t i = 0; i < MM__THREAD_LIMIT; i++) mm__deadline_forget(&mm__threads[i]);
     *last = 1;
   }
   mm__users--;
@@ -191,6 +192,12 @@ static int enter(uint32_t slot, uint64_t serial, struct mm__hold *hold, struct m
 static void leave(const struct mm__hold *hold) { mm__image_leave(&mm__states[hold->slot]); }
 
 static void keep_open(const struct mm__hold *hold) { mm__states[hold->slot].kept_open = 1; }
+
+static int limit(const struct mm__hold *hold, uint64_t timeout_ns, struct mm_error *error) {
+  int status = mm__deadline_check(timeout_ns, error);
+  if (status == MM_OK) mm__states[hold->slot].timeout_ns = timeout_ns;
+  return status;
+}
 
 static int stage(const struct mm__hold *hold, const void *bytes, uint64_t size, uint64_t *address,
                  struct mm_error *error) {
@@ -315,6 +322,7 @@ __attribute__((section(".core_table"), used)) const struct mm__core_table mm__co
     .enter = enter,
     .leave = leave,
     .keep_open = keep_open,
+    .limit = limit,
     .stage = stage,
     .string = string,
     .outcome = outcome_of,

@@ -57,10 +57,11 @@ struct mm__record {
   uint16_t x87_control, reserved;
   uint32_t grants, dead_on_fault;
   uint64_t memory_limit;
+  uint64_t timeout_ns; /* of one call; 0: none */
   uint64_t file_bytes;
   struct mm__head head;
   struct mm__kept kept;
-  char path[256];
+  char path[240];
 } __attribute__((
     aligned(512))); /* so that each lies in one page, which is all that is opened for it */
 
@@ -91,6 +92,7 @@ struct mm__state {
   uint64_t piece_class;  /* of the call that runs */
   uint64_t wide_classes; /* need more pieces than there can be: everything is opened for them */
   uint32_t piece_count;
+  uint64_t timeout_ns;  /* of the calls in this hold; 0: the image's own */
   uint32_t kept_open;   /* the guard stays open until the hold ends */
   uint32_t all_written; /* which pages were written since the last reset is not known */
   uint64_t calls, faults;
@@ -112,7 +114,11 @@ struct mm__thread_record {
   uint64_t deferred; /* asynchronous signals that wait for the end of the call */
   uint64_t crossings;
   uint32_t deferred_count;
-  uint32_t in_hook; /* a fault of an on-map hook does not reset: the hooks would run again */
+  int32_t timer; /* of deadlines, if it has one */
+  uint32_t has_timer;
+  uint32_t is_limited; /* the timer runs, for the call that this thread is in */
+  uint32_t expired;    /* it has run out */
+  uint32_t in_hook;    /* a fault of an on-map hook does not reset: the hooks would run again */
   siginfo_t deferred_info[MM__DEFERRED_LIMIT];
   uint32_t used; /* claimed */
   uint32_t reserved;
@@ -123,8 +129,10 @@ struct mm__tables {
   struct mm__action previous[MM__SIGNAL_COUNT]; /* handlers that were there before ours */
   struct mm__host host;
   struct mm__serve serve;
-  uint64_t ours;               /* bit per signal whose handler is ours */
-  uint64_t host_fs;            /* the launcher's */
+  uint64_t ours;            /* bit per signal whose handler is ours */
+  uint64_t host_fs;         /* the launcher's */
+  uint32_t deadline_signal; /* 0: no call is limited yet */
+  uint32_t reserved;
   uint32_t cpu[MM__CPU_WORDS]; /* features of this machine: CPUID is slow in virtual machines */
 };
 

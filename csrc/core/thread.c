@@ -5,6 +5,7 @@
  * Syscall User Dispatch. What the kernel may still look at when the Matchmaker has gone (selector,
  * alternate stack) belongs to the anchor. */
 #include "base/error.h"
+#include "core/fault/fault.h"
 #include "core/gate/gate.h"
 
 #include <asm/prctl.h>
@@ -162,6 +163,7 @@ static void release_stack(struct mm__anchor *anchor) {
 
 void mm__thread_disarm(struct mm__thread_record *thread) {
   struct mm__anchor *anchor = thread->anchor;
+  mm__deadline_forget(thread);
   mm__call(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_OFF, 0, 0, 0);
   release_stack(anchor);
   anchor->record = 0;

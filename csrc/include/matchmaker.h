@@ -53,7 +53,8 @@ extern "C" {
   ROW(MM_ERROR_FAULT, -40, "fault", "the call ended in a fault")                                   \
   ROW(MM_ERROR_EXIT, -41, "exit", "the image called exit")                                         \
   ROW(MM_ERROR_DEAD, -42, "dead", "the image is dead after a fault")                               \
-  ROW(MM_ERROR_RESULT, -43, "result", "the image returned something that cannot be read")
+  ROW(MM_ERROR_RESULT, -43, "result", "the image returned something that cannot be read")          \
+  ROW(MM_ERROR_DEADLINE, -44, "deadline", "the call took longer than it may")
 
 enum mm_status {
   MM_OK = 0,
@@ -133,6 +134,7 @@ struct mm_map_options {
   uint64_t memory_bytes;  /* new memory the image may take beyond its snapshot; 0: 1 GiB */
   uint32_t dead_on_fault; /* 1: a fault leaves the image unusable instead of reset */
   uint32_t verify;        /* 1: check the digest of the whole file, not only of its head */
+  uint64_t timeout_ns;    /* of one call, with all the calls inside it; 0: none */
 };
 
 /* What `mm_image_info` and `mm_mapped` tell. */
@@ -180,7 +182,7 @@ MM_API int mm_bind(struct mm_image *image, const char *name, const char *expecte
  * with two differences: `result` has the exact type (a narrow integer is not widened), and strings
  * are copied: a `const char *` argument may point anywhere in the client, and a `const char *`
  * result points to memory of this function's, valid until its next call in this thread. Errors:
- * MM_ERROR_UNMAPPED, MM_ERROR_NULL, MM_ERROR_OWNER, MM_ERROR_FAULT, MM_ERROR_EXIT, MM_ERROR_DEAD,
+ * MM_ERROR_UNMAPPED, MM_ERROR_NULL, MM_ERROR_OWNER, MM_ERROR_FAULT, MM_ERROR_EXIT, MM_ERROR_DEADLINE, MM_ERROR_DEAD,
  * MM_ERROR_LIMIT, MM_ERROR_RESULT. */
 MM_API int mm_request_call(struct mm_function *function, void *result, void **args,
                            struct mm_error *error);

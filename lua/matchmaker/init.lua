@@ -52,7 +52,7 @@ local core = require "matchmaker.core"
 ---@field info fun(self: mm.image): mm.info?, mm.error?
 ---@field bind fun(self: mm.image, name: string, prototype?: string): mm.function raises unless the
 --- prototype is the registered one
----@field call fun(self: mm.image, call: table): any `image:call { "name", arguments... }`
+---@field call fun(self: mm.image, call: table): any `image:call { "name", arguments..., timeout = seconds }`
 ---@field batch fun(self: mm.image, name: string, calls: table): any[] one call for each element, a
 --- list of arguments or the only one, with one opening of the guard; the results in a list
 ---@field open fun(self: mm.image, f: function): any runs f, and leaves what its calls open open
@@ -70,6 +70,7 @@ local core = require "matchmaker.core"
 ---@field grant? string|string[] "output", "jit" or "everything"
 ---@field memory? integer bytes of new memory beyond the snapshot (1 GiB)
 ---@field on_fault? "reset"|"dead"
+---@field timeout? number seconds that a call may take
 ---@field verify? boolean check the digest of the whole file
 
 local mm = {}

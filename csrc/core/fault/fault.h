@@ -18,12 +18,30 @@
  * tables open. */
 int mm__signals_install(struct mm_error *error);
 void mm__signals_restore(void);
+/* For a server: all but the synchronous signals are its own. Tables open. */
+void mm__signals_serve(void);
 /* Looks for handlers that the host installed since the last look, and wraps or replaces them. Takes
  * mm__core_lock. */
 void mm__signals_look(void);
 /* Raises what was put off during a call. */
 void mm__deferred_raise(struct mm__thread_record *thread);
 void mm__deferred_handler(int signal, siginfo_t *info, void *context);
+
+/* Makes our handler the one for the deadlines' signal. Tables open. */
+long mm__signal_take(int signal);
+
+/* --- deadline.c --- */
+
+/* Chooses a real-time signal that nobody uses. Tables open. */
+void mm__deadline_start(void);
+/* Whether calls can be limited. MM_ERROR_UNSUPPORTED: every real-time signal was in use. */
+int mm__deadline_check(uint64_t timeout_ns, struct mm_error *error);
+/* Around a thread's outermost call. False: the kernel has no timer left. */
+bool mm__deadline_arm(struct mm__thread_record *thread, uint64_t timeout_ns);
+void mm__deadline_disarm(struct mm__thread_record *thread);
+/* The thread's timer goes. */
+void mm__deadline_forget(struct mm__thread_record *thread);
+void mm__deadline_handler(int signal, siginfo_t *info, void *context);
 
 /* Ends the current call of image `slot` from within a handler: fills the outcome, redirects
  * `context` to the gate. */

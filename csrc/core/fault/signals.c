@@ -47,8 +47,26 @@ static long install_synchronous(int signal) {
   return 0;
 }
 
+long mm__signal_take(int signal) {
+  struct mm__action now;
+  long result = get(signal, &now);
+  if (mm__failed(result) || now.handler == (uint64_t)mm__deadline_handler) return result;
+  struct mm__action action = {.handler = (uint64_t)mm__deadline_handler,
+                              .flags = SA_SIGINFO | SA_ONSTACK | SA_RESTORER_FLAG,
+                              .restorer = (uint64_t)mm__signal_restorer,
+                              .mask = ~SYNCHRONOUS};
+  result = set(signal, &action);
+  if (mm__failed(result)) return result;
+  mm__tables.previous[signal] = now;
+  mm__tables.ours |= BIT(signal);
+  return 0;
+}
+
+static bool is_deadline(int signal) { return (uint32_t)signal == mm__tables.deadline_signal; }
+
 static bool wraps(int signal, struct mm__action *now) {
-  if ((BIT(signal) & SYNCHRONOUS) || signal == SIGKILL || signal == SIGSTOP) return false;
+  if ((BIT(signal) & SYNCHRONOUS) || is_deadline(signal) || signal == SIGKILL || signal == SIGSTOP)
+    return false;
   if (mm__failed(get(signal, now))) return false;
   return now->handler > (uint64_t)SIG_IGN && now->handler != (uint64_t)mm__deferred_handler;
 }
@@ -76,6 +94,7 @@ static void look(void) {
   struct mm__action now;
   for (int signal = 1; signal < MM__SIGNAL_COUNT; signal++)
     if (wraps(signal, &now)) wrap(signal, &now);
+  if (mm__tables.deadline_signal) mm__signal_take((int)mm__tables.deadline_signal);
 }
 
 void mm__signals_look(void) {
@@ -85,7 +104,8 @@ void mm__signals_look(void) {
   for (unsigned i = 0; i < sizeof synchronous / sizeof *synchronous; i++)
     changed |= !mm__failed(get(synchronous[i], &now)) && now.handler != (uint64_t)mm__fault_handler;
   for (int signal = 1; signal < MM__SIGNAL_COUNT && !changed; signal++)
-    changed = wraps(signal, &now);
+    changed = wraps(signal, &now) || (is_deadline(signal) && !mm__failed(get(signal, &now)) &&
+                                      now.handler != (uint64_t)mm__deadline_handler);
   if (!changed) return;
   mm__lock(&mm__core_lock);
   mm__tables_open();
@@ -101,18 +121,29 @@ int mm__signals_install(struct mm_error *error) {
       return mm__fail_system(error, MM_ERROR_SYSTEM, (int)-result, "cannot handle %s",
                              mm__signal_name(synchronous[i]));
   }
-  if (!mm__tables.serve.snapshot) look();
+  mm__deadline_start();
+  look();
   return MM_OK;
+}
+
+void mm__signals_serve(void) {
+  int signal = (int)mm__tables.deadline_signal;
+  if (signal) set(signal, &mm__tables.previous[signal]);
+  mm__tables.ours &= SYNCHRONOUS;
+  mm__tables.deadline_signal = 0;
 }
 
 void mm__signals_restore(void) {
   for (int signal = 1; signal < MM__SIGNAL_COUNT; signal++) {
     struct mm__action now;
     if (!(mm__tables.ours & BIT(signal)) || mm__failed(get(signal, &now))) continue;
-    if (now.handler == (uint64_t)mm__fault_handler || now.handler == (uint64_t)mm__deferred_handler)
+    if (now.handler == (uint64_t)mm__fault_handler ||
+        now.handler == (uint64_t)mm__deferred_handler ||
+        now.handler == (uint64_t)mm__deadline_handler)
       set(signal, &mm__tables.previous[signal]);
   }
   mm__tables.ours = 0;
+  mm__tables.deadline_signal = 0;
 }
 
 static void defer(struct mm__thread_record *thread, int signal, const siginfo_t *info,

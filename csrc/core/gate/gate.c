@@ -40,6 +40,7 @@ int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, i
 void mm__image_leave(struct mm__state *state) {
   if (--state->holds) return;
   const struct mm__record *record = &mm__tables.records[state - mm__states];
+  state->timeout_ns = 0;
   if (state->kept_open) {
     state->kept_open = 0;
     mm__guard_close(record, state);
@@ -79,10 +80,18 @@ static void link_frame(struct mm__frame *frame, struct mm__state *state,
   thread->seen.depth++;
 }
 
+/* A thread's outermost call decides how long it may take. */
+static bool limit(struct mm__thread_record *thread, const struct mm__record *record,
+                  const struct mm__state *state) {
+  uint64_t timeout_ns = state->timeout_ns ? state->timeout_ns : record->timeout_ns;
+  return thread->seen.depth != 0 || timeout_ns == 0 || mm__deadline_arm(thread, timeout_ns);
+}
+
 static void mask_signals(struct mm__frame *frame) {
   frame->masked = mm__tables.host.signals == MM_SIGNALS_MASK && !MM__IN_ARENA(frame->host_fs);
-  if (frame->masked)
-    mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &mm__asynchronous_mask, &frame->host_mask, 8);
+  uint64_t mask = mm__asynchronous_mask;
+  if (mm__tables.deadline_signal) mask &= ~(1ul << (mm__tables.deadline_signal - 1));
+  if (frame->masked) mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &frame->host_mask, 8);
 }
 
 /* An image that calls out with little stack left has run out of it: this access faults, in its own
@@ -133,6 +142,7 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
   if (look && !MM__IN_ARENA(fs)) mm__signals_look();
   mm__image_enter(state, thread, 1);
   int32_t status = admit(record, state, frame);
+  if (status == MM_OK && !limit(thread, record, state)) status = MM_ERROR_SYSTEM;
   if (status != MM_OK) {
     mm__image_leave(state);
     return refuse(thread, frame->slot, frame->export_index, status);
@@ -171,6 +181,7 @@ static void unwind(struct mm__frame *frame, struct mm__state *state,
 
 static void leave(struct mm__frame *frame, struct mm__state *state,
                   struct mm__thread_record *thread) {
+  if (thread->is_limited && thread->seen.depth == 0) mm__deadline_disarm(thread);
   mm__image_leave(state);
   if (frame->masked) mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &frame->host_mask, 0, 8);
   if (thread->deferred && thread->seen.depth == 0) mm__deferred_raise(thread);

@@ -8,6 +8,7 @@
 #include "core/guard/guard.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/mman.h>
 
 #define TEXT_LIMIT 4096u
@@ -141,6 +142,13 @@ static void trace(const struct mm__trap *trap, const struct mm__call_row *row, l
           a[3], a[4], a[5], answer);
 }
 
+/* What waits in the kernel for a limited call must not wait for ever. */
+static void deadline_may_come(const struct mm__trap *trap, bool may) {
+  uint64_t signal = 1ul << (mm__tables.deadline_signal - 1);
+  if (!trap->thread->is_limited) return;
+  mm__call(SYS_rt_sigprocmask, may ? SIG_UNBLOCK : SIG_BLOCK, &signal, 0, 8);
+}
+
 void mm__mediate(uint32_t slot, ucontext_t *context) {
   greg_t *registers = context->uc_mcontext.gregs;
   struct mm__trap trap = {.slot = slot,
@@ -154,10 +162,13 @@ void mm__mediate(uint32_t slot, ucontext_t *context) {
                           .serving = mm__tables.serve.snapshot != 0};
   const struct mm__call_row *row = mm__call_row(trap.number);
   long result;
+  deadline_may_come(&trap, true);
   if (trap.serving)
     result = row && row->server ? row->server(&trap) : mm__pass(&trap);
   else
     result = act_for_client(&trap, row);
+  deadline_may_come(&trap, false);
+  if (trap.thread->expired && !trap.ended) mm__trap_end(&trap, MM_ERROR_DEADLINE, 0, 0);
   if (mm__tables.host.trace & MM__TRACE_SYSCALL) trace(&trap, row, result);
   if (!trap.ended) registers[REG_RAX] = result;
 }

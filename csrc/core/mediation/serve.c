@@ -56,6 +56,7 @@ int mm__serve_start(const struct mm__serve *serve, struct mm_error *error) {
     return mm__fail(error, MM_ERROR_ARGUMENT, "slot %u cannot be served", serve->slot);
   mm__tables_open();
   mm__tables.serve = *serve;
+  mm__signals_serve();
   mm__tables.host_fs = mm__fs_ask();
   mm__tables_close();
   /* Armed anew, with an alternate stack on which the launcher can write an image. */

@@ -327,6 +327,7 @@ static void record_image(const struct opening *opening, uint32_t stub_count) {
   record->guard = opening->options->guard;
   record->grants = opening->options->grants;
   record->dead_on_fault = opening->options->dead_on_fault;
+  record->timeout_ns = opening->options->timeout_ns;
   record->memory_limit =
       opening->options->memory_bytes ? opening->options->memory_bytes : DEFAULT_MEMORY;
   record->stub_count = stub_count;
@@ -396,6 +397,8 @@ int mm__image_map(const char *path, const struct mm_map_options *options, uint32
   if (status != MM_OK) return status;
   struct mm__thread_record *thread = mm__thread_here(error);
   if (!thread) return MM_ERROR_UNSUPPORTED;
+  status = mm__deadline_check(chosen.timeout_ns, error);
+  if (status != MM_OK) return status;
   struct opening opening = {
       .path = path, .options = &chosen, .thread = thread, .error = error, .file = -1};
   mm__lock(&mm__core_lock);

@@ -1,0 +1,111 @@
+/* Calls that may take only so long, as a C client sees them: every way to keep signals away, with
+ * and without what the machine has. */
+#include <pthread.h>
+#include <time.h>
+
+#include "client.h"
+
+#define MILLISECOND 1000000ul
+
+static struct mm_image *map_limited(const char *name, uint64_t timeout_ns) {
+  struct mm_map_options options = {.guard = way.guard, .timeout_ns = timeout_ns};
+  struct mm_image *image;
+  struct mm_error error;
+  char path[1024];
+  snprintf(path, sizeof path, "%s/image/%s.mmi", build_folder, name);
+  must(mm_request_map(path, &options, &image, &error), &error);
+  return image;
+}
+
+static int call(struct mm_image *image, const char *name, struct mm_error *error) {
+  struct mm_function *function;
+  must(mm_bind(image, name, NULL, &function, error), error);
+  int result;
+  return mm_request_call(function, &result, NULL, error);
+}
+
+static int timers(void) {
+  char line[256];
+  int count = 0;
+  FILE *file = fopen("/proc/self/timers", "r");
+  while (file && fgets(line, sizeof line, file)) count += strncmp(line, "ID:", 3) == 0;
+  if (file) fclose(file);
+  return count;
+}
+
+static void ends_a_call_that_never_ends(void) {
+  struct mm_image *image = map_limited("crash", 20 * MILLISECOND);
+  struct mm_error error;
+  for (int i = 0; i < 5; i++) {
+    CHECK_EQUAL(MM_ERROR_DEADLINE, call(image, "spin", &error));
+    CHECK_EQUAL(1, error.was_reset);
+    CHECK_EQUAL(0, strcmp(error.symbol, "spin"));
+    CHECK_EQUAL(MM_OK, call(image, "counter_get", &error));
+  }
+  mm_image_release(image);
+}
+
+static void leaves_the_mask_as_it_was(void) {
+  struct mm_image *image = map_limited("crash", 20 * MILLISECOND);
+  struct mm_error error;
+  sigset_t before, after;
+  call(image, "counter_get", &error);
+  sigprocmask(SIG_BLOCK, NULL, &before);
+  CHECK_EQUAL(MM_ERROR_DEADLINE, call(image, "spin", &error));
+  sigprocmask(SIG_BLOCK, NULL, &after);
+  for (int signal = 1; signal < 65; signal++)
+    CHECK_EQUAL(sigismember(&before, signal), sigismember(&after, signal));
+  mm_image_release(image);
+}
+
+static void *spin_in_a_thread(void *image) {
+  struct mm_error error;
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, NULL);
+  return (void *)(intptr_t)call(image, "spin", &error);
+}
+
+static void reaches_a_thread_that_blocks_every_signal(void) {
+  struct mm_image *image = map_limited("crash", 20 * MILLISECOND);
+  pthread_t thread;
+  void *status;
+  for (int i = 0; i < 10; i++) {
+    pthread_create(&thread, NULL, spin_in_a_thread, image);
+    pthread_join(thread, &status);
+    CHECK_EQUAL(MM_ERROR_DEADLINE, (intptr_t)status);
+  }
+  CHECK(timers() <= 1); /* this thread's own */
+  mm_image_release(image);
+}
+
+static void does_not_disturb_the_clients_own_sleep(void) {
+  struct mm_image *image = map_limited("crash", 5 * MILLISECOND);
+  struct mm_error error;
+  struct timespec nap = {0, 60 * (long)MILLISECOND};
+  CHECK_EQUAL(MM_ERROR_DEADLINE, call(image, "spin", &error));
+  CHECK_EQUAL(0, nanosleep(&nap, NULL));
+  mm_image_release(image);
+}
+
+static void all_tests(void) {
+  connect_client();
+  RUN(ends_a_call_that_never_ends);
+  RUN(leaves_the_mask_as_it_was);
+  RUN(reaches_a_thread_that_blocks_every_signal);
+  RUN(does_not_disturb_the_clients_own_sleep);
+  CHECK_EQUAL(MM_OK, mm_finalize(NULL));
+  CHECK_EQUAL(0, timers());
+}
+
+int main(int count, char **arguments) {
+  static const struct way ways[] = {
+      {"pages", MM_GUARD_PAGES, {0}},
+      {"open, with a selector", MM_GUARD_OPEN, {.without = MM_WITHOUT_INCLUSIVE}},
+      {"pages, masking, without FSGSBASE",
+       MM_GUARD_PAGES,
+       {.signals = MM_SIGNALS_MASK, .without = MM_WITHOUT_FSGSBASE}},
+  };
+  find_folders(count, arguments);
+  return run_ways(ways, sizeof ways / sizeof *ways, all_tests);
+}
