@@ -144,8 +144,8 @@ static void trace(const struct mm__trap *trap, const struct mm__call_row *row, l
 
 /* What waits in the kernel for a limited call must not wait for ever. */
 static void deadline_may_come(const struct mm__trap *trap, bool may) {
-  uint64_t signal = 1ul << (mm__tables.deadline_signal - 1);
   if (!trap->thread->is_limited) return;
+  uint64_t signal = 1ul << (mm__tables.deadline_signal - 1);
   mm__call(SYS_rt_sigprocmask, may ? SIG_UNBLOCK : SIG_BLOCK, &signal, 0, 8);
 }
 
