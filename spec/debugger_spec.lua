@@ -54,14 +54,14 @@ describe("gdb", function()
       "handle SIGSEGV stop print pass\nrun\nmatchmaker-symbols") -- until the fault
     os.remove(script)
     check(text, { "innermost", "helper", "helper", "helper", "deep", "mm__gate_enter", "ffi_call",
-      "mm__thunk_call", "mm__function_call", "main" })
+      "mm__thunk_call", "mm__function_call_within", "main" })
   end)
 
   it("shows one backtrace from a C program through the gate into an image", function()
     local text = backtrace(("%s/example/c_client %s szó"):format(support.build,
       support.image "spell"), "handle SIGSEGV nostop noprint pass\nbreak mm_request_call\nrun\n" ..
       "matchmaker-symbols\ntbreak server.c:spell\ncontinue")
-    check(text, { "spell", "mm__gate_enter", "ffi_call", "mm__function_call", "mm_request_call",
+    check(text, { "spell", "mm__gate_enter", "ffi_call", "mm__function_call_within", "mm_request_call",
       "main" })
   end)
 end)
