@@ -4,6 +4,7 @@
 #include "client/client.h"
 #include "core/host/connect.h"
 
+#include <link.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -15,7 +16,6 @@ static __thread struct {
   size_t text_bytes;
 } here __attribute__((tls_model("initial-exec")));
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const struct mm__core_table *core;
 static unsigned users;
 static pthread_key_t thread_key;
@@ -103,27 +103,47 @@ static int connect_with(const struct mm_config *config, struct mm_error *error) 
   return MM_OK;
 }
 
+/* Another copy of this library, in another file, has locks of its own; and one in the Matchmaker
+ * would be unmapped under who waits for it. What all copies share is the loader's lock, which
+ * dl_iterate_phdr(3) holds while it calls. */
+struct turn {
+  const struct mm_config *config;
+  struct mm_error *error;
+  int status;
+};
+
+static int connect_in_turn(struct dl_phdr_info *info, size_t size, void *turn_) {
+  struct turn *turn = turn_;
+  (void)info, (void)size;
+  turn->status = connect_with(turn->config, turn->error);
+  if (turn->status == MM_ERROR_NOT_CONNECTED) turn->status = turn->error->status;
+  return 1; /* once is enough */
+}
+
+static int disconnect_in_turn(struct dl_phdr_info *info, size_t size, void *turn_) {
+  struct turn *turn = turn_;
+  int last = 0;
+  (void)info, (void)size;
+  const struct mm__core_table *table = mm__core(turn->error);
+  turn->status = table ? table->finalize(&last, turn->error) : MM_ERROR_NOT_CONNECTED;
+  if (turn->status == MM_OK && --users == 0) __atomic_store_n(&core, NULL, __ATOMIC_RELEASE);
+  if (last) mm__disconnect();
+  return 1;
+}
+
 int mm_init(const struct mm_config *config, struct mm_error *error) {
   struct mm_error ours;
-  if (!error) error = &ours; /* connecting tells its status by it */
-  int status = config ? check_config(config, error) : MM_OK;
+  struct turn turn = {config, error ? error : &ours, MM_OK}; /* connecting tells its status by it */
+  int status = config ? check_config(config, turn.error) : MM_OK;
   if (status != MM_OK) return status;
   pthread_once(&key_once, make_key);
   if (key_error) return mm__fail_system(error, MM_ERROR_SYSTEM, key_error, "cannot watch threads");
-  pthread_mutex_lock(&lock);
-  status = connect_with(config, error);
-  if (status == MM_ERROR_NOT_CONNECTED) status = error->status;
-  pthread_mutex_unlock(&lock);
-  return status;
+  dl_iterate_phdr(connect_in_turn, &turn);
+  return turn.status;
 }
 
 int mm_finalize(struct mm_error *error) {
-  int last = 0;
-  pthread_mutex_lock(&lock);
-  const struct mm__core_table *table = mm__core(error);
-  int status = table ? table->finalize(&last, error) : MM_ERROR_NOT_CONNECTED;
-  if (status == MM_OK && --users == 0) __atomic_store_n(&core, NULL, __ATOMIC_RELEASE);
-  if (last) mm__disconnect();
-  pthread_mutex_unlock(&lock);
-  return status;
+  struct turn turn = {NULL, error, MM_OK};
+  dl_iterate_phdr(disconnect_in_turn, &turn);
+  return turn.status;
 }

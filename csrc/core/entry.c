@@ -118,11 +118,11 @@ static int init(const struct mm__host *host, struct mm_error *error) {
   if (status == MM_OK) mm__users++;
   mm__unlock(&mm__core_lock);
   /* Armed now, so that a machine that cannot do it says so here. */
-  if (status == MM_OK && !mm__thread_here(error)) {
-    int last = 0;
-    status = error ? error->status : MM_ERROR_UNSUPPORTED;
-    release(0, &last, 0);
-  }
+  struct mm__thread_record *thread;
+  bool counted = status == MM_OK;
+  if (counted) status = mm__thread_find(&thread, error);
+  int last = 0;
+  if (counted && status != MM_OK) release(0, &last, 0);
   mm__unlock(&life_lock);
   return status;
 }
@@ -170,14 +170,13 @@ static int bind(uint32_t slot, uint64_t serial, uint32_t index, const struct mm_
 }
 
 static int enter(uint32_t slot, uint64_t serial, struct mm__hold *hold, struct mm_error *error) {
-  struct mm_error why;
-  struct mm__thread_record *thread = mm__thread_here(error ? error : &why);
-  if (!thread) return error ? error->status : why.status;
+  struct mm__thread_record *thread;
+  int status = mm__thread_find(&thread, error);
+  if (status != MM_OK) return status;
   const struct mm__record *record = mm__record_of(slot, serial);
   if (!record) return gone(error);
   struct mm__state *state = &mm__states[slot];
   mm__image_enter(state, thread, 1);
-  int status = MM_OK;
   if (record->serial != serial)
     status = gone(error);
   else if (state->dead)
@@ -185,11 +184,15 @@ static int enter(uint32_t slot, uint64_t serial, struct mm__hold *hold, struct m
   if (status != MM_OK)
     mm__image_leave(state);
   else
-    *hold = (struct mm__hold){&thread->seen, slot, state->generation};
+    *hold = (struct mm__hold){&thread->seen, slot, state->generation, state->mailbox_used};
   return status;
 }
 
-static void leave(const struct mm__hold *hold) { mm__image_leave(&mm__states[hold->slot]); }
+static void leave(const struct mm__hold *hold) {
+  struct mm__state *state = &mm__states[hold->slot];
+  mm__guard_trim_mailbox(&mm__tables.records[hold->slot], state, hold->mailbox_mark);
+  mm__image_leave(state);
+}
 
 static void keep_open(const struct mm__hold *hold) { mm__states[hold->slot].kept_open = 1; }
 
@@ -277,14 +280,16 @@ static int string(const struct mm__hold *hold, uint64_t address, uint64_t limit,
 }
 
 static int reset(uint32_t slot, uint64_t serial, struct mm_error *error) {
-  struct mm__thread_record *thread = mm__thread_here(error);
-  if (!thread) return MM_ERROR_UNSUPPORTED;
+  struct mm__thread_record *thread;
+  int status = mm__thread_find(&thread, error);
+  if (status != MM_OK) return status;
   return mm__record_of(slot, serial) ? mm__image_reset(slot, thread, error) : gone(error);
 }
 
 static int unmap(uint32_t slot, uint64_t serial, struct mm_error *error) {
-  struct mm__thread_record *thread = mm__thread_here(error);
-  if (!thread) return MM_ERROR_UNSUPPORTED;
+  struct mm__thread_record *thread;
+  int status = mm__thread_find(&thread, error);
+  if (status != MM_OK) return status;
   return mm__record_of(slot, serial) ? mm__image_unmap(slot, thread, error) : gone(error);
 }
 

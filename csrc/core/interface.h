@@ -73,6 +73,7 @@ struct mm__hold {
   struct mm__thread *thread; /* its outcome.status tells how a call through a stub ended */
   uint32_t slot;
   uint32_t generation;
+  uint64_t mailbox_mark; /* what lay in the mailbox before; more is forgotten when the hold ends */
 };
 
 struct mm__serve;

@@ -127,6 +127,7 @@ struct mm__thread_record {
 struct mm__tables {
   struct mm__record records[MM__SLOT_COUNT];
   struct mm__action previous[MM__SIGNAL_COUNT]; /* handlers that were there before ours */
+  struct mm__action older[MM__SIGNAL_COUNT];    /* before those, where the host put one over ours */
   struct mm__host host;
   struct mm__serve serve;
   uint64_t ours;            /* bit per signal whose handler is ours */
@@ -166,7 +167,10 @@ void mm__fs_write(uint64_t fs);
 /* The calling thread's record, armed; NULL with an error when the kernel refuses. `fs` is the
  * host's. */
 struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error);
-struct mm__thread_record *mm__thread_here(struct mm_error *error);
+int mm__thread_find(struct mm__thread_record **thread, struct mm_error *error);
+/* What a call needs of its thread, in case the host took it away: faults and traps that are not
+ * blocked, an alternate stack. */
+void mm__thread_ready(struct mm__thread_record *thread);
 void mm__thread_ended(struct mm__anchor *anchor);
 void mm__thread_disarm(struct mm__thread_record *thread);
 static inline struct mm__anchor *mm__thread_anchor(uint64_t fs) {

@@ -92,6 +92,10 @@ static long ensure_stack(struct mm__anchor *anchor) {
   uint64_t bytes = mm__tables.serve.snapshot ? MM__SERVER_STACK_BYTES : MM__ALTERNATE_STACK_BYTES;
   if (!(stack.ss_flags & SS_DISABLE) && stack.ss_size >= bytes / 2) return 0;
   if (stack.ss_flags & SS_ONSTACK) return -EBUSY;
+  if (anchor->stack_low) { /* it has one, which the host took away */
+    stack = (stack_t){.ss_sp = (void *)anchor->stack_low, .ss_size = anchor->stack_bytes};
+    return mm__call(SYS_sigaltstack, &stack, 0);
+  }
   stack_t host = stack;
   long low = mm__call(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -106,6 +110,17 @@ static long ensure_stack(struct mm__anchor *anchor) {
   anchor->stack_low = (uint64_t)low;
   anchor->stack_bytes = bytes;
   return 0;
+}
+
+/* Worker threads block every signal they can; blocked, a fault or a trapped call would kill. */
+static void unblock_synchronous(void) {
+  const uint64_t synchronous = ~mm__asynchronous_mask;
+  mm__call(SYS_rt_sigprocmask, SIG_UNBLOCK, &synchronous, 0, 8);
+}
+
+void mm__thread_ready(struct mm__thread_record *thread) {
+  unblock_synchronous();
+  ensure_stack(thread->anchor);
 }
 
 struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error) {
@@ -129,9 +144,7 @@ struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error) {
     forget(thread);
     return 0;
   }
-  /* Worker threads block every signal they can; blocked, a fault or a trapped call would kill. */
-  const uint64_t synchronous = ~mm__asynchronous_mask;
-  mm__call(SYS_rt_sigprocmask, SIG_UNBLOCK, &synchronous, 0, 8);
+  unblock_synchronous();
   thread->anchor = anchor;
   thread->seen.armed = 1;
   anchor->record = thread;
@@ -139,14 +152,14 @@ struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error) {
   return thread;
 }
 
-struct mm__thread_record *mm__thread_here(struct mm_error *error) {
+int mm__thread_find(struct mm__thread_record **thread, struct mm_error *error) {
+  struct mm_error why;
   uint64_t fs = mm__fs_read();
-  if (MM__IN_ARENA(fs)) {
-    mm__fail(error, MM_ERROR_UNSUPPORTED, "called from inside an image");
-    return 0;
-  }
-  struct mm__thread_record *thread = fs ? mm__thread_known(fs) : 0;
-  return thread ? thread : mm__thread_arm(fs, error);
+  if (!error) error = &why;
+  if (MM__IN_ARENA(fs)) return mm__fail(error, MM_ERROR_UNSUPPORTED, "called from inside an image");
+  *thread = fs ? mm__thread_known(fs) : 0;
+  if (!*thread) *thread = mm__thread_arm(fs, error);
+  return *thread ? MM_OK : error->status;
 }
 
 static void release_stack(struct mm__anchor *anchor) {

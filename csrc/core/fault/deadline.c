@@ -82,7 +82,7 @@ void mm__deadline_handler(int signal, siginfo_t *info, void *context_) {
   uint64_t fs = mm__fs_ask();
   uint64_t instruction = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
   if (info->si_code != SI_TIMER || info->si_ptr != (void *)&marker) {
-    mm__deferred_handler(signal, info, context);
+    mm__asynchronous(signal, info, context);
     return;
   }
   if (!MM__IN_ARENA(fs)) return;

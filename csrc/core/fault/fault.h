@@ -26,6 +26,8 @@ void mm__signals_look(void);
 /* Raises what was put off during a call. */
 void mm__deferred_raise(struct mm__thread_record *thread);
 void mm__deferred_handler(int signal, siginfo_t *info, void *context);
+/* A signal of the host: put off during a call, else on to its handler. */
+void mm__asynchronous(int signal, siginfo_t *info, ucontext_t *context);
 
 /* Makes our handler the one for the deadlines' signal. Tables open. */
 long mm__signal_take(int signal);
@@ -54,6 +56,19 @@ void mm__forward(int signal, siginfo_t *info, ucontext_t *context);
 /* Runs the host's handler as the kernel would have: on the alternate stack if it asked for that,
  * else on the stack of what was interrupted. Does not return then. */
 void mm__deliver(const struct mm__action *host, int signal, siginfo_t *info, ucontext_t *context);
+
+/* Whether it is not the kernel that calls our handler, but a handler of the host, which found ours
+ * there. The kernel puts the context right behind the return address (x64_setup_rt_frame), and on
+ * the alternate stack, if there is one; a frame that mm__deliver moved lies elsewhere. */
+static inline bool mm__is_chained(const ucontext_t *context, const void *handler_frame) {
+  const stack_t *alternate = &context->uc_stack;
+  bool has_alternate = !(alternate->ss_flags & SS_DISABLE) && alternate->ss_size;
+  bool on_alternate = (uint64_t)context - (uint64_t)alternate->ss_sp < alternate->ss_size;
+  return (uint64_t)context != (uint64_t)handler_frame + 16 || (has_alternate && !on_alternate);
+}
+#define MM__IS_CHAINED(context) mm__is_chained(context, __builtin_frame_address(0))
+/* Then it is the turn of the handler that the host's own displaced, before ours. */
+void mm__chained(int signal, siginfo_t *info, void *context);
 
 /* Says what a stray access of the client was, before it is forwarded. */
 void mm__reject(uint64_t address, uint64_t instruction, uint32_t access);

@@ -39,3 +39,11 @@ void mm__forward(int signal, siginfo_t *info, ucontext_t *context) {
   mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
   mm__deliver(previous, signal, info, context);
 }
+
+void mm__chained(int signal, siginfo_t *info, void *context) {
+  const struct mm__action *older = &mm__tables.older[signal];
+  if (older->handler > (uint64_t)SIG_IGN)
+    ((void (*)(int, siginfo_t *, void *))older->handler)(signal, info, context);
+  else if (older->handler == (uint64_t)SIG_DFL)
+    take_default(signal, info);
+}

@@ -125,6 +125,10 @@ static void host_fault(int signal, siginfo_t *info, ucontext_t *context) {
 
 void mm__fault_handler(int signal, siginfo_t *info, void *context_) {
   ucontext_t *context = context_;
+  if (MM__IS_CHAINED(context_)) {
+    mm__chained(signal, info, context_);
+    return;
+  }
   bool serving = mm__tables.serve.snapshot != 0;
   uint64_t fs = mm__fs_ask();
   bool inside = serving || (MM__IN_ARENA(fs) && MM__SLOT_OF(fs) != 0);

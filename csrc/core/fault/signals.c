@@ -30,6 +30,14 @@ static long set(int signal, const struct mm__action *action) {
   return mm__call(SYS_rt_sigaction, signal, action, 0, 8);
 }
 
+/* Who is displaced may have kept our handler, and call it: then it is the turn of who was displaced
+ * before. */
+static void remember(int signal, const struct mm__action *displaced) {
+  if (mm__tables.ours & BIT(signal)) mm__tables.older[signal] = mm__tables.previous[signal];
+  mm__tables.previous[signal] = *displaced;
+  mm__tables.ours |= BIT(signal);
+}
+
 static long install_synchronous(int signal) {
   struct mm__action now;
   long result = get(signal, &now);
@@ -42,8 +50,7 @@ static long install_synchronous(int signal) {
                               .mask = ~SYNCHRONOUS};
   result = set(signal, &action);
   if (mm__failed(result)) return result;
-  mm__tables.previous[signal] = now;
-  mm__tables.ours |= BIT(signal);
+  remember(signal, &now);
   return 0;
 }
 
@@ -57,8 +64,7 @@ long mm__signal_take(int signal) {
                               .mask = ~SYNCHRONOUS};
   result = set(signal, &action);
   if (mm__failed(result)) return result;
-  mm__tables.previous[signal] = now;
-  mm__tables.ours |= BIT(signal);
+  remember(signal, &now);
   return 0;
 }
 
@@ -84,8 +90,7 @@ static long set_wrapper(int signal, const struct mm__action *host) {
 
 static void wrap(int signal, const struct mm__action *now) {
   if (mm__failed(set_wrapper(signal, now))) return;
-  mm__tables.previous[signal] = *now;
-  mm__tables.ours |= BIT(signal);
+  remember(signal, now);
 }
 
 static void look(void) {
@@ -144,6 +149,7 @@ void mm__signals_restore(void) {
   }
   mm__tables.ours = 0;
   mm__tables.deadline_signal = 0;
+  memset(mm__tables.older, 0, sizeof mm__tables.older);
 }
 
 static void defer(struct mm__thread_record *thread, int signal, const siginfo_t *info,
@@ -158,6 +164,14 @@ static void defer(struct mm__thread_record *thread, int signal, const siginfo_t 
 }
 
 void mm__deferred_handler(int signal, siginfo_t *info, void *context) {
+  if (MM__IS_CHAINED(context)) {
+    mm__chained(signal, info, context);
+    return;
+  }
+  mm__asynchronous(signal, info, context);
+}
+
+void mm__asynchronous(int signal, siginfo_t *info, ucontext_t *context) {
   uint64_t fs = mm__fs_ask();
   if (MM__IN_ARENA(fs)) {
     defer((struct mm__thread_record *)mm__states[MM__SLOT_OF(fs)].owner, signal, info, context);
@@ -171,8 +185,9 @@ void mm__deferred_raise(struct mm__thread_record *thread) {
   long process = mm__call(SYS_getpid), id = mm__call(SYS_gettid);
   for (uint32_t i = 0; i < thread->deferred_count; i++) {
     int signal = thread->deferred_info[i].si_signo;
-    mm__call(SYS_rt_tgsigqueueinfo, process, id, signal, &thread->deferred_info[i]);
-    sent |= BIT(signal);
+    if (!mm__failed(
+            mm__call(SYS_rt_tgsigqueueinfo, process, id, signal, &thread->deferred_info[i])))
+      sent |= BIT(signal);
   }
   for (int signal = 1; signal < MM__SIGNAL_COUNT; signal++)
     if (waiting & ~sent & BIT(signal)) mm__call(SYS_tgkill, process, id, signal);

@@ -45,7 +45,7 @@ void mm__image_leave(struct mm__state *state) {
     state->kept_open = 0;
     mm__guard_close(record, state);
   }
-  if (state->mailbox_used) mm__guard_empty_mailbox(record, state);
+  if (state->mailbox_used || state->mailbox_open) mm__guard_empty_mailbox(record, state);
   __atomic_store_n(&state->owner, 0, __ATOMIC_RELAXED);
   mm__unlock(&state->lock);
 }
@@ -139,7 +139,10 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
   const struct mm__record *record = &mm__tables.records[frame->slot];
   struct mm__state *state = &mm__states[frame->slot];
   bool look = ++thread->crossings % LOOK_EVERY == 0 || state->calls == 0;
-  if (look && !MM__IN_ARENA(fs)) mm__signals_look();
+  if (look && !MM__IN_ARENA(fs)) {
+    mm__signals_look();
+    mm__thread_ready(thread);
+  }
   mm__image_enter(state, thread, 1);
   int32_t status = admit(record, state, frame);
   if (status == MM_OK && !limit(thread, record, state)) status = MM_ERROR_SYSTEM;

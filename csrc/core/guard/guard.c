@@ -5,7 +5,8 @@
 
 #include <sys/mman.h>
 
-#define MAILBOX_KEEP 0x10000ul /* bytes of used mailbox that stay resident between calls */
+#define DISCARD_LOCKED 24        /* MADV_DONTNEED_LOCKED */
+#define MAILBOX_KEEP   0x10000ul /* bytes of used mailbox that stay resident between calls */
 
 uint32_t mm__guard_rest(uint32_t guard, uint32_t protection) {
   return guard == MM_GUARD_PAGES ? mm__at_rest(protection) : protection;
@@ -52,6 +53,10 @@ void mm__guard_close(const struct mm__record *record, struct mm__state *state) {
     state->mailbox_open = 0;
   } else {
     mm__pieces_close(state);
+    /* A piece may have lain over the mailbox, and closed it. */
+    if (state->mailbox_open)
+      mm__guard_protect(record->head.facts->mailbox_low, state->mailbox_open, PROT_READ);
+    state->mailbox_open = 0;
   }
   state->guard_open = MM__CLOSED;
 }
@@ -91,26 +96,39 @@ void mm__guard_changed(const struct mm__record *record, struct mm__state *state,
   if (!mm__pieces_changed(state, low, high)) mm__guard_need_all(record, state);
 }
 
-bool mm__guard_reset(const struct mm__record *record, struct mm__state *state) {
-  bool known = record->guard == MM_GUARD_PAGES && !state->map_changed && !state->all_written;
-  if (known) {
-    uint64_t low = record->head.facts->mailbox_low;
-    mm__call(SYS_madvise, low, state->mailbox_high - low, MADV_DONTNEED);
-    mm__pieces_reset(state);
-  } else {
+bool mm__guard_discard(uint64_t low, uint64_t bytes) {
+  if (!mm__failed(mm__call(SYS_madvise, low, bytes, MADV_DONTNEED))) return true;
+  /* Locked memory wants another word: madvise(2), since Linux 5.18. */
+  return !mm__failed(mm__call(SYS_madvise, low, bytes, DISCARD_LOCKED));
+}
+
+bool mm__guard_reset(const struct mm__record *record, struct mm__state *state, bool *known) {
+  uint64_t low = record->head.facts->mailbox_low;
+  bool done = true;
+  *known = record->guard == MM_GUARD_PAGES && !state->map_changed && !state->all_written;
+  if (!*known)
     state->piece_count = 0;
-  }
+  else if (state->mailbox_high > low)
+    done = mm__guard_discard(low, state->mailbox_high - low);
+  if (*known) done &= mm__pieces_reset(state);
   state->all_written = 0;
-  return known;
+  return done;
 }
 
 void mm__guard_empty_mailbox(const struct mm__record *record, struct mm__state *state) {
   uint64_t low = record->head.facts->mailbox_low;
   if (state->mailbox_open) mm__guard_protect(low, state->mailbox_open, PROT_READ);
   state->mailbox_open = 0;
-  if (state->mailbox_used > MAILBOX_KEEP)
-    mm__call(SYS_madvise, low + MAILBOX_KEEP, state->mailbox_used - MAILBOX_KEEP, MADV_DONTNEED);
-  state->mailbox_used = 0;
+  mm__guard_trim_mailbox(record, state, 0);
+}
+
+void mm__guard_trim_mailbox(const struct mm__record *record, struct mm__state *state,
+                            uint64_t mark) {
+  uint64_t low = record->head.facts->mailbox_low, from = mark > MAILBOX_KEEP ? mark : MAILBOX_KEEP;
+  from = (from + MM__PAGE - 1) & ~(MM__PAGE - 1ul);
+  if (state->mailbox_used > from)
+    mm__call(SYS_madvise, low + from, state->mailbox_used - from, MADV_DONTNEED);
+  state->mailbox_used = mark;
 }
 
 void mm__guard_open_mailbox(const struct mm__record *record, struct mm__state *state,

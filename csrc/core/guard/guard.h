@@ -29,12 +29,18 @@ void mm__guard_need_all(const struct mm__record *record, struct mm__state *state
 void mm__guard_changed(const struct mm__record *record, struct mm__state *state, uint64_t low,
                        uint64_t high);
 
-/* Puts the written pages back to the snapshot. False: which ones they are is not known. */
-bool mm__guard_reset(const struct mm__record *record, struct mm__state *state);
+/* Puts the written pages back to the snapshot, if `*known` which ones they are. False: the kernel
+ * refused. */
+bool mm__guard_reset(const struct mm__record *record, struct mm__state *state, bool *known);
+/* Whole pages as the file has them, or zero. False: the kernel refused. */
+bool mm__guard_discard(uint64_t low, uint64_t bytes);
 
 /* Makes the mailbox writable up to `high` for staging, ahead of the call. */
 void mm__guard_open_mailbox(const struct mm__record *record, struct mm__state *state,
                             uint64_t high);
+/* Forgets what was staged above `mark`. */
+void mm__guard_trim_mailbox(const struct mm__record *record, struct mm__state *state,
+                            uint64_t mark);
 /* Forgets what was staged, and closes the mailbox. */
 void mm__guard_empty_mailbox(const struct mm__record *record, struct mm__state *state);
 

@@ -7,6 +7,8 @@
  * one. Exports are told apart in 64 classes, so that a small one does not pay for a big one. */
 #include "core/guard/pieces.h"
 
+#include "core/guard/guard.h"
+
 #include <sys/mman.h>
 
 #define CLASSES   64u
@@ -108,13 +110,14 @@ void mm__pieces_close(struct mm__state *state) {
   state->piece_count = kept;
 }
 
-void mm__pieces_reset(struct mm__state *state) {
+bool mm__pieces_reset(struct mm__state *state) {
+  bool done = true;
   for (uint32_t i = 0; i < state->piece_count; i++) {
     struct mm__piece *piece = &state->pieces[i];
-    if (piece->is_written)
-      mm__call(SYS_madvise, piece->low, piece->high - piece->low, MADV_DONTNEED);
+    if (piece->is_written) done &= mm__guard_discard(piece->low, piece->high - piece->low);
     piece->is_written = 0;
   }
+  return done;
 }
 
 /* --- learning --- */

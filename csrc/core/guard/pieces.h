@@ -34,8 +34,8 @@ bool mm__pieces_learn(struct mm__state *state, const struct mm__range *range, ui
  * the list is full. */
 bool mm__pieces_changed(struct mm__state *state, uint64_t low, uint64_t high);
 void mm__pieces_close(struct mm__state *state);
-/* Puts what was written back to the snapshot. */
-void mm__pieces_reset(struct mm__state *state);
+/* Puts what was written back to the snapshot. False: the kernel refused. */
+bool mm__pieces_reset(struct mm__state *state);
 
 /* What the kernel is told of pages at rest, and what it is told, by a call that must not fail. */
 static inline uint32_t mm__at_rest(uint32_t protection) { return protection & 1; }

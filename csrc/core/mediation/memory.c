@@ -18,9 +18,14 @@
 
 static uint64_t slot_low(const struct mm__trap *trap) { return MM__SLOT_BASE(trap->slot); }
 
+/* The mailbox is the Matchmaker's to write to, so an image may not unmap or close it. */
 static bool in_slot(const struct mm__trap *trap, uint64_t low, uint64_t bytes) {
-  return low >= slot_low(trap) + MM__PROGRAM_OFFSET && bytes <= MM__SLOT_BYTES &&
-         low + bytes <= slot_low(trap) + MM__SLOT_BYTES;
+  if (low < slot_low(trap) + MM__PROGRAM_OFFSET || bytes > MM__SLOT_BYTES ||
+      low + bytes > slot_low(trap) + MM__SLOT_BYTES)
+    return false;
+  if (trap->serving) return true;
+  const struct mm__facts *facts = trap->record->head.facts;
+  return low >= facts->mailbox_high || low + bytes <= facts->mailbox_low;
 }
 
 static bool over_limit(const struct mm__trap *trap, uint64_t bytes) {
@@ -57,11 +62,24 @@ static bool vacant(const struct mm__trap *trap, uint64_t low, uint64_t high) {
   return true;
 }
 
+/* How much of [low, low + bytes) the image has mapped since the snapshot. */
+static uint64_t taken(const struct mm__trap *trap, uint64_t low, uint64_t bytes) {
+  const struct mm__slot_map *map = &trap->state->map;
+  uint64_t sum = 0, high = low + bytes;
+  for (uint32_t i = mm__slot_map_find(map, low); i < map->count && map->ranges[i].low < high; i++) {
+    const struct mm__range *range = &map->ranges[i];
+    if (range->flags & MM__RANGE_IMAGE) continue;
+    sum += (range->high < high ? range->high : high) - (range->low > low ? range->low : low);
+  }
+  return sum;
+}
+
 /* In a client nothing becomes executable that the snapshot did not have so, unless granted. */
 static bool protection_allowed(const struct mm__trap *trap, uint64_t low, uint64_t high,
                                uint32_t protection) {
   if (trap->serving || !(protection & PROT_EXEC)) return true;
   if (trap->record->grants & (MM_GRANT_JIT | MM_GRANT_EVERYTHING)) return true;
+  if (protection & PROT_WRITE) return false;
   return mm__slot_map_covers(&trap->state->map, low, high, PROT_EXEC);
 }
 
@@ -131,11 +149,12 @@ static uint64_t place(const struct mm__trap *trap, uint64_t bytes) {
 static long keep_range(struct mm__trap *trap, uint64_t low, uint64_t bytes, uint32_t protection,
                        uint32_t flags) {
   struct mm__range range = {low, low + bytes, protection, flags};
+  uint64_t replaced = taken(trap, low, bytes);
   if (mm__slot_map_insert(&trap->state->map, range) != MM_OK) {
     mm__slot_reserve(low, bytes);
     return -ENOMEM;
   }
-  count(trap, (int64_t)bytes);
+  count(trap, (int64_t)(bytes - replaced));
   changed(trap, low, low + bytes);
   return (long)low;
 }
@@ -203,7 +222,9 @@ long mm__memory_mmap(struct mm__trap *trap) {
   long flags = trap->arguments[3];
   bool file = !(flags & MAP_ANONYMOUS);
   if (!bytes) return -EINVAL;
-  if (bytes > MM__SLOT_BYTES || over_limit(trap, bytes)) return -ENOMEM;
+  if (bytes > MM__SLOT_BYTES) return -ENOMEM;
+  uint64_t replaced = flags & MAP_FIXED && in_slot(trap, low, bytes) ? taken(trap, low, bytes) : 0;
+  if (over_limit(trap, bytes - replaced)) return -ENOMEM;
   /* Files need a grant that opens them; without one an image has no descriptor to map. */
   if (file && !trap->serving && !(trap->record->grants & MM_GRANT_EVERYTHING)) return -EPERM;
   long result = choose_place(trap, bytes, &low, flags);
@@ -243,6 +264,7 @@ static long drop_piece(struct mm__trap *trap, const struct mm__range *piece, uin
     return mm__call(SYS_madvise, piece->low, piece->high - piece->low, advice);
   /* A file's pages that were never written come back as they are. */
   if (piece->flags & MM__RANGE_FILE) return 0;
+  if (!(piece->protection & PROT_WRITE)) trap->state->map_changed = 1; /* else a reset leaves it */
   long result = write_zeros(piece, piece->protection);
   changed(trap, piece->low, piece->high);
   return result;
@@ -258,7 +280,16 @@ long mm__memory_madvise(struct mm__trap *trap) {
   return each_piece(trap, low, low + bytes, drop_piece, MADV_DONTNEED);
 }
 
+/* Nothing in the way but what brk itself gave back. */
+static bool may_grow(const struct mm__trap *trap, uint64_t low, uint64_t high) {
+  const struct mm__slot_map *map = &trap->state->map;
+  for (uint32_t i = mm__slot_map_find(map, low); i < map->count && map->ranges[i].low < high; i++)
+    if (trap->serving || !(map->ranges[i].flags & MM__RANGE_WITHDRAWN)) return false;
+  return true;
+}
+
 static long grow_heap(struct mm__trap *trap, uint64_t low, uint64_t high) {
+  if (!may_grow(trap, low, high)) return -ENOMEM;
   if (!mm__slot_map_empty(&trap->state->map, low, high)) {
     /* Shrunk and grown again over snapshot memory: it must be zero. */
     long result = fix_over_snapshot(trap, low, high, PROT_READ | PROT_WRITE);

@@ -60,12 +60,12 @@ int mm__serve_start(const struct mm__serve *serve, struct mm_error *error) {
   mm__tables.host_fs = mm__fs_ask();
   mm__tables_close();
   /* Armed anew, with an alternate stack on which the launcher can write an image. */
-  struct mm__thread_record *thread = mm__thread_here(error);
-  if (thread) {
-    mm__thread_disarm(thread);
-    thread = mm__thread_here(error);
-  }
-  if (!thread) return MM_ERROR_UNSUPPORTED;
+  struct mm__thread_record *thread;
+  int status = mm__thread_find(&thread, error);
+  if (status != MM_OK) return status;
+  mm__thread_disarm(thread);
+  status = mm__thread_find(&thread, error);
+  if (status != MM_OK) return status;
   struct mm__state *state = &mm__states[serve->slot];
   state->map.ranges = server_ranges;
   state->map.capacity = MM__RANGE_LIMIT;

@@ -16,6 +16,8 @@
 #include <matchmaker/server.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #define DEFAULT_MEMORY (1ull << 30)
@@ -70,12 +72,16 @@ static int open_file(struct opening *opening) {
   if (mm__failed(file))
     return mm__fail_system(opening->error, MM_ERROR_SYSTEM, (int)-file, "%s", opening->path);
   opening->file = (int)file;
+  struct statfs system;
   long result = mm__call(SYS_fstat, file, &opening->facts);
   if (mm__failed(result))
     return mm__fail_system(opening->error, MM_ERROR_SYSTEM, (int)-result, "%s", opening->path);
   if (!S_ISREG(opening->facts.st_mode))
     return mm__fail(opening->error, MM_ERROR_NOT_A_FILE, "%s: %s", opening->path,
                     S_ISDIR(opening->facts.st_mode) ? "is a folder" : "is not a regular file");
+  if (!mm__failed(mm__call(SYS_fstatfs, file, &system)) && system.f_flags & ST_NOEXEC)
+    return mm__fail(opening->error, MM_ERROR_UNREADABLE,
+                    "%s: lies in a file system that is mounted noexec", opening->path);
   return MM_OK;
 }
 
@@ -395,8 +401,9 @@ int mm__image_map(const char *path, const struct mm_map_options *options, uint32
   if (chosen.guard == MM_GUARD_DEFAULT) chosen.guard = MM_GUARD_PAGES;
   int status = check_options(path, &chosen, error);
   if (status != MM_OK) return status;
-  struct mm__thread_record *thread = mm__thread_here(error);
-  if (!thread) return MM_ERROR_UNSUPPORTED;
+  struct mm__thread_record *thread;
+  status = mm__thread_find(&thread, error);
+  if (status != MM_OK) return status;
   status = mm__deadline_check(chosen.timeout_ns, error);
   if (status != MM_OK) return status;
   struct opening opening = {
@@ -468,11 +475,12 @@ int mm__image_reset_held(uint32_t slot, struct mm__thread_record *thread, struct
   struct mm__state *state = &mm__states[slot];
   state->kept_open = 0;
   mm__guard_close(record, state);
-  bool done = mm__guard_reset(record, state);
-  for (uint32_t i = 0; !done && i < record->head.load_count; i++) {
+  mm__guard_empty_mailbox(record, state);
+  bool known, done = mm__guard_reset(record, state, &known);
+  for (uint32_t i = 0; !known && i < record->head.load_count; i++) {
     const Elf64_Phdr *load = &record->head.loads[i];
     if (load->p_flags & PF_W || state->map_changed)
-      mm__call(SYS_madvise, load->p_vaddr, PAGE_UP(load->p_memsz), MADV_DONTNEED);
+      done &= mm__guard_discard(load->p_vaddr, PAGE_UP(load->p_memsz));
   }
   if (state->map_changed) restore_mappings(record, state);
   state->map_changed = 0;
@@ -480,7 +488,9 @@ int mm__image_reset_held(uint32_t slot, struct mm__thread_record *thread, struct
   state->dead = 0;
   if (mm__tables.host.trace & MM__TRACE_IMAGE)
     mm__say("image: reset %s, generation %u", record->path, state->generation);
-  int status = mm__image_hooks(slot, thread, 1, error);
+  int status = done ? mm__image_hooks(slot, thread, 1, error)
+                    : mm__fail(error, MM_ERROR_SYSTEM,
+                               "%s: the kernel does not give its memory back", record->path);
   if (status != MM_OK) state->dead = 1;
   return status;
 }
@@ -502,6 +512,7 @@ int mm__image_hooks(uint32_t slot, struct mm__thread_record *thread, uint32_t re
   const struct mm__record *record = &mm__tables.records[slot];
   struct mm__state *state = &mm__states[slot];
   uint32_t exports = record->head.registry.export_count;
+  struct mm__outcome untold = thread->seen.outcome;
   for (uint32_t i = 0; i < record->head.facts->hook_count; i++) {
     struct mm_map_info info = {sizeof info, reason, state->generation, 0};
     uint64_t low = record->head.facts->mailbox_low;
@@ -519,5 +530,6 @@ int mm__image_hooks(uint32_t slot, struct mm__thread_record *thread, uint32_t re
     thread->seen.outcome.status = MM_OK;
     return mm__fail(error, MM_ERROR_FAULT, "%s: its on-map hook ended in %s", record->path, text);
   }
+  thread->seen.outcome = untold;
   return MM_OK;
 }

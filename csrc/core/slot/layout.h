@@ -11,12 +11,12 @@
 
 /* Inside slot 0, as offsets. */
 #define MM__CORE_OFFSET      0ul           /* the Matchmaker's ELF segments */
-#define MM__STUBS_OFFSET     0x800000000ul /* stubs: 2 MiB a slot */
+#define MM__STUBS_OFFSET     0xd00000000ul /* stubs: 2 MiB a slot */
 #define MM__STUBS_SLOT_SHIFT 21
 #define MM__STUB_SHIFT       5
 #define MM__STUBS_PER_PAGE   128
-#define MM__HEADS_OFFSET     0x2000000ul /* copies of images' heads, and slot maps: 32 MiB each */
-#define MM__HEADS_SHIFT      25
+#define MM__HEADS_OFFSET     0x2000000ul /* copies of images' heads, and slot maps: 64 MiB each */
+#define MM__HEADS_SHIFT      26
 #define MM__STUB_LIMIT       ((1u << (MM__STUBS_SLOT_SHIFT - MM__STUB_SHIFT)) - MM__STUBS_PER_PAGE)
 
 #endif
