@@ -175,16 +175,19 @@ int mm_bind(struct mm_image *image, const char *name, const char *expected,
 void *mm_function_pointer(struct mm_function *function) { return function->stub; }
 
 int mm_reset(struct mm_image *image, struct mm_error *error) {
+  if (!image) return mm__fail(error, MM_ERROR_NULL, "mm_reset got a null pointer");
   const struct mm__core_table *core = mm__core(error);
   return core ? core->reset(image->slot, image->serial, error) : MM_ERROR_NOT_CONNECTED;
 }
 
 int mm_unmap(struct mm_image *image, struct mm_error *error) {
+  if (!image) return mm__fail(error, MM_ERROR_NULL, "mm_unmap got a null pointer");
   const struct mm__core_table *core = mm__core(error);
   return core ? core->unmap(image->slot, image->serial, error) : MM_ERROR_NOT_CONNECTED;
 }
 
 int mm_image_info(struct mm_image *image, struct mm_image_info *info, struct mm_error *error) {
+  if (!image || !info) return mm__fail(error, MM_ERROR_NULL, "mm_image_info got a null pointer");
   const struct mm__core_table *core = mm__core(error);
   const struct mm__head *head;
   if (!core) return MM_ERROR_NOT_CONNECTED;

@@ -167,8 +167,9 @@ MM_API int mm_init(const struct mm_config *config, struct mm_error *error);
 MM_API int mm_finalize(struct mm_error *error);
 
 /* Maps the image at `path` copy-on-write at the addresses it was made for. The handle is the
- * caller's: it ends with mm_image_release. Errors: those from MM_ERROR_MISSING to
- * MM_ERROR_SLOT_TAKEN in the table above, in that order. */
+ * caller's: it ends with mm_image_release. Errors: MM_ERROR_NOT_CONNECTED, MM_ERROR_NULL,
+ * MM_ERROR_ARGUMENT, MM_ERROR_UNSUPPORTED (an option that this release or machine lacks), those
+ * from MM_ERROR_MISSING to MM_ERROR_SLOT_TAKEN in the table above, in that order. */
 MM_API int mm_request_map(const char *path, const struct mm_map_options *options,
                           struct mm_image **image, struct mm_error *error);
 
@@ -182,8 +183,8 @@ MM_API int mm_bind(struct mm_image *image, const char *name, const char *expecte
  * with two differences: `result` has the exact type (a narrow integer is not widened), and strings
  * are copied: a `const char *` argument may point anywhere in the client, and a `const char *`
  * result points to memory of this function's, valid until its next call in this thread. Errors:
- * MM_ERROR_UNMAPPED, MM_ERROR_NULL, MM_ERROR_OWNER, MM_ERROR_FAULT, MM_ERROR_EXIT, MM_ERROR_DEADLINE, MM_ERROR_DEAD,
- * MM_ERROR_LIMIT, MM_ERROR_RESULT. */
+ * MM_ERROR_UNMAPPED, MM_ERROR_NULL, MM_ERROR_OWNER, MM_ERROR_FAULT, MM_ERROR_EXIT,
+ * MM_ERROR_DEADLINE, MM_ERROR_DEAD, MM_ERROR_LIMIT, MM_ERROR_RESULT. */
 MM_API int mm_request_call(struct mm_function *function, void *result, void **args,
                            struct mm_error *error);
 
@@ -212,9 +213,9 @@ MM_API const char *mm_export_name(struct mm_image *image, uint32_t index);
 MM_API const char *mm_export_prototype(struct mm_image *image, uint32_t index);
 MM_API const char *mm_export_doc(struct mm_image *image, uint32_t index);
 
-/* The plain C function pointer of a bound function: its stub. Calls through it pass the gate; a
- * fault in such a call returns zero and is told by mm_take_fault, which also clears it (0: no fault
- * since the last look). */
+/* The plain C function pointer of a bound function: its stub, there as long as the image is mapped.
+ * Calls through it pass the gate; a fault in such a call returns zero and is told by mm_take_fault,
+ * which also clears it (0: no fault since the last look). */
 MM_API void *mm_function_pointer(struct mm_function *function);
 MM_API int mm_take_fault(struct mm_error *error);
 

@@ -97,13 +97,36 @@ local function parameters(prototype)
   return list
 end
 
--- A word of the command line as that parameter wants it. Numbers that Lua cannot hold stay text.
+local BOOLEANS = { ["true"] = true, ["1"] = true, ["false"] = false, ["0"] = false }
+
+-- An integer that a double does not hold: cdata in LuaJIT, an integer in 5.3 and later, else text.
+local function wide(word)
+  if rawget(_G, "jit") then
+    local suffix = word:sub(1, 1) ~= "-" and tonumber(word) >= 2 ^ 63 and "ULL" or "LL"
+    return assert(loadstring("return " .. word .. suffix))()
+  end
+  return math.type and tonumber(word) or word
+end
+
+-- A word of the command line as that parameter wants it; what does not fit stays text, and the call
+-- says what is wrong with it.
 local function convert(word, parameter)
   if parameter:find("[*%[]") then return word end
   if parameter:find("%f[%w]bool%f[%W]") or parameter:find("_Bool", 1, true) then
-    return word == "true" or word == "1"
+    if BOOLEANS[word] == nil then return word end
+    return BOOLEANS[word]
   end
+  local real = parameter:find "double" or parameter:find "float"
+  if not real and #(word:match "^%-?(%d+)$" or "") >= 16 then return wide(word) end
   return tonumber(word) or word
+end
+
+-- A result as C would print it.
+local function text_of(value)
+  if type(value) == "number" and value % 1 == 0 and math.abs(value) <= 2 ^ 53 then
+    return ("%.0f"):format(value)
+  end
+  return (tostring(value):gsub("^(%-?%d+)U?LL$", "%1"))
 end
 
 commands.call = {
@@ -120,7 +143,7 @@ commands.call = {
     local results = { pcall(matchmaker.request_call, image, words[2],
                             (table.unpack or unpack)(arguments, 1, count)) }
     if not results[1] then return complain(FAILED, results[2]) end
-    if results[2] ~= nil then print(results[2]) end
+    if results[2] ~= nil then print(text_of(results[2])) end
     return DONE
   end,
 }
@@ -171,6 +194,7 @@ local function examine()
   local flags = " " .. ((read("/proc/cpuinfo") or ""):match("\nflags%s*:([^\n]*)") or "") .. " "
   local actions = read("/proc/sys/kernel/seccomp/actions_avail") or ""
   local limit, luas = address_space(), lua_versions()
+  local roomy = limit == "unlimited" or (tonumber(limit) or 0) >= 3 * 2 ^ 36
   local function row(name, fine, found, cost) -- `cost`: what its lack costs
     return { name = name, fine = fine and true or false, found = found, cost = cost }
   end
@@ -178,7 +202,7 @@ local function examine()
     row("kernel", new_enough, release, "images cannot be mapped: that takes Linux 5.11"),
     row("Matchmaker", matchmaker, matchmaker and "mapped" or tostring(why),
       "images cannot be mapped"),
-    row("address space", limit == "unlimited", limit,
+    row("address space", roomy, limit,
       "each image reserves 64 GiB of addresses, which `ulimit -v` must allow"),
     row("FSGSBASE", math.floor(auxiliary(26) / 2) % 2 == 1, nil, -- AT_HWCAP2, HWCAP2_FSGSBASE
       "FS is switched by system calls, two for each call of an image"),
@@ -186,7 +210,7 @@ local function examine()
       "nothing in this release: no guard uses them yet"),
     row("seccomp", actions:find("trap", 1, true), nil, "nothing in this release"),
     row("Lua versions", #luas > 0, table.concat(luas, " "), "no Lua can load the module"),
-  }, new_enough and matchmaker
+  }, new_enough and matchmaker and roomy
 end
 
 commands.doctor = {

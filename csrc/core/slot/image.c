@@ -389,6 +389,10 @@ static int check_options(const char *path, const struct mm_map_options *options,
     return mm__fail(error, MM_ERROR_UNSUPPORTED,
                     "%s: files and sockets cannot be granted by themselves yet, only everything",
                     path);
+  const uint32_t known = MM_GRANT_OUTPUT | MM_GRANT_JIT | MM_GRANT_EVERYTHING;
+  if (options->grants & ~known)
+    return mm__fail(error, MM_ERROR_ARGUMENT, "%s: there is no grant 0x%x", path,
+                    options->grants & ~known);
   if (options->guard > MM_GUARD_KEYS)
     return mm__fail(error, MM_ERROR_ARGUMENT, "%s: there is no guard %u", path, options->guard);
   return MM_OK;
