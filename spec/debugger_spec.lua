@@ -61,7 +61,8 @@ describe("gdb", function()
     local text = backtrace(("%s/example/c_client %s szó"):format(support.build,
       support.image "spell"), "handle SIGSEGV nostop noprint pass\nbreak mm_request_call\nrun\n" ..
       "matchmaker-symbols\ntbreak server.c:spell\ncontinue")
-    check(text, { "spell", "mm__gate_enter", "ffi_call", "mm__function_call_within", "mm_request_call",
+    check(text, { "spell", "mm__gate_enter", "ffi_call", "mm__function_call_within",
+      "mm_request_call",
       "main" })
   end)
 end)
