@@ -29,11 +29,18 @@ kill
   return text
 end
 
--- The named functions must be in the backtrace, the innermost first.
+-- The named functions must be in the backtrace, the innermost first. Of a list, one: gdb stops at
+-- main where it knows it, and else goes on to who calls it.
 local function check(text, functions)
   local from = 1
-  for _, name in ipairs(functions) do
-    local low, high = text:find("\n#%d+ [^\n]*%f[%w_]" .. name .. "%f[^%w_][^\n]*", from)
+  for _, names in ipairs(functions) do
+    local low, high, name
+    for _, one in ipairs(type(names) == "table" and names or { names }) do
+      if not low then
+        low, high = text:find("\n#%d+ [^\n]*%f[%w_]" .. one .. "%f[^%w_][^\n]*", from)
+        name = one
+      end
+    end
     if not low then error(("no frame of %s where it should be in:\n%s"):format(name, text), 2) end
     from = high
   end
@@ -54,7 +61,7 @@ describe("gdb", function()
       "handle SIGSEGV stop print pass\nrun\nmatchmaker-symbols") -- until the fault
     os.remove(script)
     check(text, { "innermost", "helper", "helper", "helper", "deep", "mm__gate_enter", "ffi_call",
-      "mm__thunk_call", "mm__function_call_within", "main" })
+      "mm__thunk_call", "mm__function_call_within", { "main", "__libc_start_main[%w_]*" } })
   end)
 
   it("shows one backtrace from a C program through the gate into an image", function()
@@ -62,7 +69,6 @@ describe("gdb", function()
       support.image "spell"), "handle SIGSEGV nostop noprint pass\nbreak mm_request_call\nrun\n" ..
       "matchmaker-symbols\ntbreak server.c:spell\ncontinue")
     check(text, { "spell", "mm__gate_enter", "ffi_call", "mm__function_call_within",
-      "mm_request_call",
-      "main" })
+      "mm_request_call", "main" })
   end)
 end)
