@@ -29,7 +29,7 @@ local reserved = {
 -- string.h that base/bytes.c defines.
 local freestanding = set [[
   cpuid.h elf.h errno.h fcntl.h limits.h signal.h stdarg.h stdbool.h stddef.h stdint.h string.h
-  sys/mman.h sys/prctl.h sys/stat.h sys/syscall.h sys/uio.h time.h ucontext.h ]]
+  sys/mman.h sys/prctl.h sys/stat.h sys/statfs.h sys/syscall.h sys/uio.h time.h ucontext.h ]]
 
 local includes, paths = {}, {} -- path -> { { header, line, is_own } }; paths in order
 

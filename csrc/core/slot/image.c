@@ -17,10 +17,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/statvfs.h>
 #include <time.h>
 
 #define DEFAULT_MEMORY (1ull << 30)
+#define MOUNTED_NOEXEC 8 /* ST_NOEXEC: statfs(2), f_flags */
 #define VERIFY_BYTES   (1ul << 20)
 #define PAGE_UP(bytes) (((bytes) + MM__PAGE - 1) & ~(uint64_t)(MM__PAGE - 1))
 
@@ -79,7 +79,7 @@ static int open_file(struct opening *opening) {
   if (!S_ISREG(opening->facts.st_mode))
     return mm__fail(opening->error, MM_ERROR_NOT_A_FILE, "%s: %s", opening->path,
                     S_ISDIR(opening->facts.st_mode) ? "is a folder" : "is not a regular file");
-  if (!mm__failed(mm__call(SYS_fstatfs, file, &system)) && system.f_flags & ST_NOEXEC)
+  if (!mm__failed(mm__call(SYS_fstatfs, file, &system)) && system.f_flags & MOUNTED_NOEXEC)
     return mm__fail(opening->error, MM_ERROR_UNREADABLE,
                     "%s: lies in a file system that is mounted noexec", opening->path);
   return MM_OK;
