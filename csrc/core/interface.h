@@ -48,9 +48,9 @@ enum mm__trace { MM__TRACE_SYSCALL = 1, MM__TRACE_GATE = 2, MM__TRACE_IMAGE = 4 
 /* How the last call through a stub in this thread ended, if not by returning. */
 struct mm__outcome {
   int32_t status; /* 0: it returned. MM_ERROR_FAULT, _EXIT, _DEAD, _UNMAPPED, ... */
-  int32_t signal, code, access, exit_status;
+  int32_t signal, access, exit_status;
   uint32_t slot, export_index, refused_count;
-  uint64_t address, instruction, generation;
+  uint64_t address, instruction;
   /* numbers of system calls refused during the call (counted on success, too) */
   uint32_t refused[8];
   uint32_t was_reset; /* 1: the image was put back to its snapshot */

@@ -363,6 +363,18 @@ static void ends_every_call_around_a_fault(void) {
   mm_image_release(b);
 }
 
+/* With AC, whatever is not aligned faults: the Matchmaker's own C must not meet it. */
+static void crosses_and_mediates_with_the_alignment_check_on(void) {
+  struct mm_image *a = map_image("gate"), *b = map_image("nested_other");
+  int (*call)(uint64_t) = stub_of(a, "call_with_alignment_check");
+  CHECK_EQUAL(0, call((uint64_t)stub_of(b, "entered_count")));
+  CHECK_EQUAL(100, call((uint64_t)stub_of(a, "counter_get")));
+  CHECK_EQUAL(getpid(), CALL_INT(a, "ask_with_alignment_check"));
+  CHECK_EQUAL(MM_OK, mm_take_fault(NULL));
+  mm_image_release(a);
+  mm_image_release(b);
+}
+
 static void answers_zero_for_a_dead_image(void) {
   struct mm_map_options options = {.guard = way.guard, .dead_on_fault = 1};
   struct mm_image *image = map_with("crash", &options);
@@ -425,6 +437,7 @@ static void all_tests(void) {
   RUN(calls_itself_through_its_own_stub);
   RUN(contains_calls_inside_calls_that_never_end);
   RUN(ends_every_call_around_a_fault);
+  RUN(crosses_and_mediates_with_the_alignment_check_on);
   RUN(answers_zero_for_a_dead_image);
   RUN(a_forked_child_calls_and_its_writes_stay_its_own);
   CHECK_EQUAL(MM_OK, mm_finalize(NULL));

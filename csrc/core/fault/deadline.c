@@ -77,7 +77,7 @@ void mm__deadline_forget(struct mm__thread_record *thread) {
   thread->has_timer = 0;
 }
 
-void mm__deadline_handler(int signal, siginfo_t *info, void *context_) {
+void mm__deadline_handle(int signal, siginfo_t *info, void *context_) {
   ucontext_t *context = context_;
   uint64_t fs = mm__fs_ask();
   uint64_t instruction = (uint64_t)context->uc_mcontext.gregs[REG_RIP];

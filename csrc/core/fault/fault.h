@@ -14,6 +14,14 @@
 
 #include <ucontext.h>
 
+/* What the kernel calls (gate/x86_64/handler.S); each goes on to its `handle`, with AC clear. */
+void mm__fault_handler(int signal, siginfo_t *info, void *context);
+void mm__deferred_handler(int signal, siginfo_t *info, void *context);
+void mm__deadline_handler(int signal, siginfo_t *info, void *context);
+void mm__fault_handle(int signal, siginfo_t *info, void *context);
+void mm__deferred_handle(int signal, siginfo_t *info, void *context);
+void mm__deadline_handle(int signal, siginfo_t *info, void *context);
+
 /* Installs our handlers, and puts the previous ones back where ours still are. Under mm__core_lock,
  * tables open. */
 int mm__signals_install(struct mm_error *error);
@@ -25,7 +33,6 @@ void mm__signals_serve(void);
 void mm__signals_look(void);
 /* Raises what was put off during a call. */
 void mm__deferred_raise(struct mm__thread_record *thread);
-void mm__deferred_handler(int signal, siginfo_t *info, void *context);
 /* A signal of the host: put off during a call, else on to its handler. */
 void mm__asynchronous(int signal, siginfo_t *info, ucontext_t *context);
 
@@ -43,12 +50,10 @@ bool mm__deadline_arm(struct mm__thread_record *thread, uint64_t timeout_ns);
 void mm__deadline_disarm(struct mm__thread_record *thread);
 /* The thread's timer goes. */
 void mm__deadline_forget(struct mm__thread_record *thread);
-void mm__deadline_handler(int signal, siginfo_t *info, void *context);
 
 /* Ends the current call of image `slot` from within a handler: fills the outcome, redirects
  * `context` to the gate. */
 void mm__fault_end(uint32_t slot, ucontext_t *context, const struct mm__outcome *outcome);
-void mm__fault_handler(int signal, siginfo_t *info, void *context);
 
 /* Hands a signal on to the handler that was there before ours, exactly as the kernel would have. */
 void mm__forward(int signal, siginfo_t *info, ucontext_t *context);

@@ -38,7 +38,6 @@ void mm__fault_end(uint32_t slot, ucontext_t *context, const struct mm__outcome 
   memcpy(kept->refused, refused, sizeof refused);
   kept->slot = slot;
   kept->export_index = frame->export_index;
-  kept->generation = state->generation;
   /* The gate's landing runs with everything asynchronous blocked; it puts the caller's mask back at
    * the end. A fault inside a trap interrupted our own handler: the mask that counts is that of
    * what the trap interrupted. */
@@ -66,7 +65,7 @@ static uint64_t culprit(const struct mm__state *state, const ucontext_t *context
 
 static void end_with_signal(uint32_t slot, int signal, const siginfo_t *info, ucontext_t *context) {
   struct mm__state *state = &mm__states[slot];
-  struct mm__outcome outcome = {.status = MM_ERROR_FAULT, .signal = signal, .code = info->si_code};
+  struct mm__outcome outcome = {.status = MM_ERROR_FAULT, .signal = signal};
   outcome.access = (int32_t)access_of(signal, context);
   outcome.address = info->si_code > 0 ? (uint64_t)info->si_addr : 0;
   const ucontext_t *trap = ((struct mm__thread_record *)state->frame->thread)->trap;
@@ -123,7 +122,7 @@ static void host_fault(int signal, siginfo_t *info, ucontext_t *context) {
   mm__forward(signal, info, context);
 }
 
-void mm__fault_handler(int signal, siginfo_t *info, void *context_) {
+void mm__fault_handle(int signal, siginfo_t *info, void *context_) {
   ucontext_t *context = context_;
   if (MM__IS_CHAINED(context_)) {
     mm__chained(signal, info, context_);

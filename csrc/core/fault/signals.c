@@ -163,7 +163,7 @@ static void defer(struct mm__thread_record *thread, int signal, const siginfo_t 
     memcpy(&thread->deferred_info[thread->deferred_count++], info, sizeof *info);
 }
 
-void mm__deferred_handler(int signal, siginfo_t *info, void *context) {
+void mm__deferred_handle(int signal, siginfo_t *info, void *context) {
   if (MM__IS_CHAINED(context)) {
     mm__chained(signal, info, context);
     return;

@@ -65,6 +65,14 @@ mm__gate_enter:
     movq %rsp, %rdi
     movq %r11, %rsi
     cld
+    /* An image that calls another one may have set AC: our C need not be aligned. */
+    pushfq
+    testl $HARMFUL_FLAGS, (%rsp)
+    jz 7f
+    andl $~HARMFUL_FLAGS, (%rsp)
+    popfq
+    pushfq
+7:  addq $8, %rsp
     call mm__gate_prepare
     testq %rax, %rax
     jz .Lrefused
