@@ -58,7 +58,7 @@ static uint64_t refuse(struct mm__thread_record *thread, uint32_t slot, uint32_t
   return 0;
 }
 
-/* The thread that calls: from its own word, or, when the caller is itself an image, from who is
+/* The thread that calls: from its anchor, or, when the caller is itself an image, from who is
  * inside that image. */
 static struct mm__thread_record *caller(uint64_t fs) {
   if (MM__IN_ARENA(fs)) return (struct mm__thread_record *)mm__states[MM__SLOT_OF(fs)].owner;

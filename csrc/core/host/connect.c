@@ -60,20 +60,22 @@ static int peek(struct mm__core_table *table, unsigned long address) {
   return process_vm_readv(getpid(), &here, 1, &there, 1, 0) == (ssize_t)sizeof *table ? 0 : -1;
 }
 
+static bool fits(const struct mm__core_table *table) {
+  return table->version == MM__CORE_VERSION && table->size_bytes == sizeof *table;
+}
+
 const struct mm__core_table *mm__connected(void) {
   unsigned long address = ((const Elf64_Ehdr *)mm__core_elf)->e_entry;
   struct mm__core_table table;
-  bool there = peek(&table, address) == 0 && table.magic == MM__CORE_MAGIC &&
-               table.version == MM__CORE_VERSION && table.size_bytes == sizeof table;
-  return there ? (const struct mm__core_table *)address : NULL;
+  bool there = peek(&table, address) == 0 && table.magic == MM__CORE_MAGIC;
+  return there && fits(&table) ? (const struct mm__core_table *)address : NULL;
 }
 
 static const struct mm__core_table *find(unsigned long address, struct mm_error *error) {
   struct mm__core_table table;
   for (int i = 0; i < POLLS; i++) {
     if (peek(&table, address) == 0 && table.magic == MM__CORE_MAGIC) {
-      if (table.version == MM__CORE_VERSION && table.size_bytes == sizeof table)
-        return (const struct mm__core_table *)address;
+      if (fits(&table)) return (const struct mm__core_table *)address;
       mm__fail(error, MM_ERROR_VERSION,
                "this process holds a Matchmaker of version %u, this library is version %d",
                table.version, MM__CORE_VERSION);

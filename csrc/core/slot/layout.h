@@ -9,8 +9,7 @@
 
 #include "image/arena.h"
 
-/* Inside slot 0, as offsets. */
-#define MM__CORE_OFFSET      0ul           /* the Matchmaker's ELF segments */
+/* Inside slot 0, as offsets; the Matchmaker's own ELF segments come first. */
 #define MM__STUBS_OFFSET     0xd00000000ul /* stubs: 2 MiB a slot */
 #define MM__STUBS_SLOT_SHIFT 21
 #define MM__STUB_SHIFT       5
