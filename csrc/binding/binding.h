@@ -53,6 +53,7 @@ enum mm__conversion {
   MM__TO_EXTENDED,
   MM__TO_STRING,
   MM__TO_POINTER,
+  MM__TO_RECORD,  /* struct, union or array: record.c */
   MM__TO_NOTHING, /* void, and what cannot cross: binding refuses it */
 };
 
@@ -71,12 +72,29 @@ struct mm__lua_function {
   struct mm__conversion_rule rules[]; /* of the parameters, then of the result */
 };
 
+/* Where a value goes to or comes from: an argument, a result, or a part of something larger. Messages
+ * begin with it. */
+struct mm__place {
+  struct mm__lua_image *image;
+  const struct mm__registry *registry; /* that the types in rules are of */
+  const char *call;                    /* the name of the function; NULL: no function */
+  uint32_t argument;                   /* of the call, from 1; 0: its result */
+  int link;                            /* index of an object of the image, for what is pushed */
+  const struct mm__place *outer;       /* what it is a part of; NULL: it is no part */
+  uint32_t outer_type;                 /* the struct, union or array that that is */
+  uint32_t index;                      /* which element of an array */
+  const char *field;                   /* or which field */
+};
+
+/* A pointer into an image: to `target`, some of which lie between `low` and `high`. */
 struct mm__lua_pointer {
   const char *tag;
   struct mm__lua_image *image;
-  uint64_t address;
+  const struct mm__registry *registry;
+  uint64_t address, low, high;
   uint32_t generation;
-  uint32_t type; /* of the pointer, in the image's registry */
+  uint32_t target;
+  bool is_const; /* what it points to */
 };
 
 /* The object at `index`, or NULL when something else is there. */
@@ -167,27 +185,54 @@ const char *mm__function_prototype(const struct mm__lua_function *function);
 int mm__image_open_for(lua_State *L);
 int mm__image_batch(lua_State *L);
 
+/* --- place.c --- */
+
+/* Raises "NAME: argument N is `TYPE`, " and the rest, or what the place is otherwise. */
+_Noreturn void mm__place_raise(lua_State *L, const struct mm__place *place, uint32_t type,
+                               int status, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+/* The same, for a value of the wrong type: "got a table". */
+_Noreturn void mm__place_refuse(lua_State *L, int index, const struct mm__place *place,
+                                uint32_t type);
+/* "NAME: the result", "x of `struct point`" */
+void mm__place_text(const struct mm__place *place, char *text, size_t size);
+
 /* --- value.c --- */
 
 struct mm__conversion_rule mm__rule_of(const struct mm__registry *registry, uint32_t type);
-/* Converts the value at `index` to argument number `argument` (from 0), or raises. */
-void mm__value_from_lua(lua_State *L, int index, const struct mm__lua_function *function,
-                        uint32_t argument, struct mm__value *value);
-/* Pushes a result; `self`: the index of the function. Returns how many values it is. */
-int mm__value_to_lua(lua_State *L, int self, const struct mm__lua_function *function,
-                     const struct mm__value *value);
-/* Raises "NAME: argument N is `TYPE`, " and the rest. */
-_Noreturn void mm__argument_raise(lua_State *L, const struct mm__lua_function *function,
-                                  uint32_t argument, int status, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+/* Converts the value at `index`, or raises. What `value->as` begins with is the C value. Not for
+ * records. */
+void mm__value_from_lua(lua_State *L, int index, const struct mm__place *place,
+                        const struct mm__conversion_rule *rule, struct mm__value *value);
+/* Pushes a value; returns how many Lua values it is: 0 for void. Not for records. */
+int mm__value_to_lua(lua_State *L, const struct mm__place *place,
+                     const struct mm__conversion_rule *rule, const struct mm__value *value);
+
+/* --- record.c: bytes of any type, as they lie in C memory --- */
+
+/* Fills the `size` bytes of a value of type `type` in the place's registry: a struct from a table
+ * of its fields, a union from a table of one of them, an array from a list (one of `char` from a
+ * string, too), anything else as mm__value_from_lua does. Fields and elements that the table does
+ * not have are zero. Returns the generation of the image that the pointers in it are of, 0 for any.
+ */
+uint32_t mm__record_from_lua(lua_State *L, int index, const struct mm__place *place, uint32_t type,
+                             void *bytes);
+/* Pushes such a value, as the table that mm__record_from_lua takes; an array of `char` is the
+ * string before its NUL. Pointers in it are of `generation`. */
+void mm__record_to_lua(lua_State *L, const struct mm__place *place, uint32_t type,
+                       const void *bytes, uint32_t generation);
+/* The field with that name, also inside anonymous structs and unions; `offset` is from the start of
+ * `type`. NULL: there is none. */
+const struct mm__member *mm__record_field(const struct mm__registry *registry, uint32_t type,
+                                          const char *name, uint64_t *offset);
 
 /* --- wide.c: integers that a Lua number does not hold --- */
 
 /* Takes cdata (LuaJIT) and text (5.1, 5.2; for 64-bit parameters), or raises. */
-int64_t mm__wide_from_lua(lua_State *L, int index, const struct mm__lua_function *function,
-                          uint32_t argument);
+int64_t mm__wide_from_lua(lua_State *L, int index, const struct mm__place *place,
+                          const struct mm__conversion_rule *rule);
 /* Pushes an integer beyond 2^53, or raises. */
-void mm__wide_to_lua(lua_State *L, const struct mm__lua_function *function, int64_t integer,
+void mm__wide_to_lua(lua_State *L, const struct mm__place *place, int64_t integer,
                      bool is_unsigned);
 /* use_cdata(classify, box): what only LuaJIT's FFI can do, given by init.lua. */
 int mm__use_cdata(lua_State *L);
@@ -195,10 +240,12 @@ int mm__use_cdata(lua_State *L);
 /* --- pointer.c --- */
 
 void mm__pointer_open(lua_State *L);
-void mm__pointer_from_lua(lua_State *L, int index, const struct mm__lua_function *function,
-                          uint32_t argument, struct mm__value *value);
-/* Pushes a pointer into the image of the function at `self`. */
-void mm__pointer_to_lua(lua_State *L, int self, const struct mm__lua_function *function,
+void mm__pointer_from_lua(lua_State *L, int index, const struct mm__place *place, uint32_t type,
+                          struct mm__value *value);
+/* Pushes a pointer into the place's image; nil for NULL. `type` is the pointer's. */
+void mm__pointer_to_lua(lua_State *L, const struct mm__place *place, uint32_t type,
                         const struct mm__value *value);
+/* The C type of a pointer: "const struct box *". */
+void mm__pointer_type_text(const struct mm__lua_pointer *pointer, char *text, size_t size);
 
 #endif

@@ -116,8 +116,7 @@ const char *mm__describe(lua_State *L, int index, char *text, size_t size) {
   int type = lua_type(L, index);
   if (pointer && pointer->image->handle) {
     char spelling[160];
-    mm__type_text(&pointer->image->handle->registry, pointer->type, NULL, spelling,
-                  sizeof spelling);
+    mm__pointer_type_text(pointer, spelling, sizeof spelling);
     snprintf(text, size, "a pointer `%s`", spelling);
     return text;
   }

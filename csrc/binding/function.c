@@ -78,12 +78,19 @@ int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int sel
   if (got != (int)count) raise_count(L, function, got);
   struct mm__value values[count + 1];
   struct mm_error error;
-  for (uint32_t i = 0; i < count; i++)
-    mm__value_from_lua(L, first + (int)i, function, i, &values[i]);
+  struct mm__place place = {.image = function->image,
+                            .registry = &function->image->handle->registry,
+                            .call = mm__function_name(function),
+                            .link = self};
+  for (uint32_t i = 0; i < count; i++) {
+    place.argument = i + 1;
+    mm__value_from_lua(L, first + (int)i, &place, &function->rules[i], &values[i]);
+  }
   if (mm__function_call_within(function->bound, timeout_ns, values, &values[count], &error) !=
       MM_OK)
     raise_for(L, function, &error);
-  return mm__value_to_lua(L, self, function, &values[count]);
+  place.argument = 0;
+  return mm__value_to_lua(L, &place, &function->rules[count], &values[count]);
 }
 
 static int call(lua_State *L) {

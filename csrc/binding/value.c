@@ -2,8 +2,6 @@
 #include "binding/binding.h"
 
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #define EXACT     9007199254740992 /* 2^53: a double holds every integer up to here */
@@ -31,6 +29,8 @@ struct mm__conversion_rule mm__rule_of(const struct mm__registry *registry, uint
   if (type->kind == MM__BOOL) rule.conversion = MM__TO_BOOL;
   if (type->kind == MM__STRING) rule.conversion = MM__TO_STRING;
   if (type->kind == MM__POINTER) rule.conversion = MM__TO_POINTER;
+  if (type->kind == MM__STRUCT || type->kind == MM__UNION || type->kind == MM__ARRAY)
+    rule.conversion = MM__TO_RECORD;
   if (type->kind == MM__FLOAT)
     rule.conversion = type->size == 4   ? MM__TO_FLOAT
                       : type->size == 8 ? MM__TO_DOUBLE
@@ -41,51 +41,17 @@ struct mm__conversion_rule mm__rule_of(const struct mm__registry *registry, uint
 
 /* --- what goes wrong --- */
 
-static void raise_with(lua_State *L, const struct mm__lua_function *function, uint32_t argument,
-                       int status, const char *what) {
-  const struct mm__registry *registry = &function->image->handle->registry;
-  struct mm_error error = {.status = status};
-  char type[160];
-  mm__type_text(registry, function->rules[argument].type, NULL, type, sizeof type);
-  snprintf(error.export_name, sizeof error.export_name, "%s", mm__function_name(function));
-  snprintf(error.image, sizeof error.image, "%s", function->image->handle->path);
-  snprintf(error.message, sizeof error.message, "%s: argument %u is `%s`, %s", error.export_name,
-           argument + 1, type, what);
-  mm__error_push(L, &error);
-  lua_pushnumber(L, argument + 1);
-  lua_setfield(L, -2, "argument");
-  lua_error(L);
-}
-
-void mm__argument_raise(lua_State *L, const struct mm__lua_function *function, uint32_t argument,
-                        int status, const char *format, ...) {
-  char what[400];
-  va_list list;
-  va_start(list, format);
-  vsnprintf(what, sizeof what, format, list);
-  va_end(list);
-  raise_with(L, function, argument, status, what);
-  __builtin_unreachable();
-}
-
-static _Noreturn void wrong_type(lua_State *L, int index, const struct mm__lua_function *function,
-                                 uint32_t argument) {
-  char text[200];
-  mm__argument_raise(L, function, argument, MM_ERROR_TYPE, "got %s",
-                     mm__describe(L, index, text, sizeof text));
-}
-
-static _Noreturn void out_of_range(lua_State *L, int index, const struct mm__lua_function *function,
-                                   uint32_t argument) {
+static _Noreturn void out_of_range(lua_State *L, int index, const struct mm__place *place,
+                                   const struct mm__conversion_rule *rule) {
   lua_Number number = lua_tonumber(L, index);
   const char *what =
       isfinite(number) && floor(number) == number ? "is out of range" : "is not an integer";
 #if MM__HAS_INTEGERS
   if (lua_isinteger(L, index))
-    mm__argument_raise(L, function, argument, MM_ERROR_RANGE, "%lld is out of range",
-                       (long long)lua_tointeger(L, index));
+    mm__place_raise(L, place, rule->type, MM_ERROR_RANGE, "%lld is out of range",
+                    (long long)lua_tointeger(L, index));
 #endif
-  mm__argument_raise(L, function, argument, MM_ERROR_RANGE, "%.17g %s", number, what);
+  mm__place_raise(L, place, rule->type, MM_ERROR_RANGE, "%.17g %s", number, what);
 }
 
 /* --- one conversion for each kind --- */
@@ -104,140 +70,139 @@ static inline bool whole(lua_State *L, int index, int64_t *integer) {
   return (lua_Number)*integer == number;
 }
 
-static int64_t integer_from(lua_State *L, int index, const struct mm__lua_function *function,
-                            uint32_t argument) {
-  const struct mm__conversion_rule *rule = &function->rules[argument];
+static int64_t integer_from(lua_State *L, int index, const struct mm__place *place,
+                            const struct mm__conversion_rule *rule) {
   int64_t integer;
-  if (lua_type(L, index) != LUA_TNUMBER) return mm__wide_from_lua(L, index, function, argument);
+  if (lua_type(L, index) != LUA_TNUMBER) return mm__wide_from_lua(L, index, place, rule);
   if (!whole(L, index, &integer) || integer < rule->low || integer > rule->high)
-    out_of_range(L, index, function, argument);
+    out_of_range(L, index, place, rule);
   return integer;
 }
 
-static int64_t unsigned_from(lua_State *L, int index, const struct mm__lua_function *function,
-                             uint32_t argument) {
+static int64_t unsigned_from(lua_State *L, int index, const struct mm__place *place,
+                             const struct mm__conversion_rule *rule) {
   int64_t integer;
-  if (lua_type(L, index) != LUA_TNUMBER) return mm__wide_from_lua(L, index, function, argument);
+  if (lua_type(L, index) != LUA_TNUMBER) return mm__wide_from_lua(L, index, place, rule);
   if (whole(L, index, &integer)) {
-    if (integer < 0) out_of_range(L, index, function, argument);
+    if (integer < 0) out_of_range(L, index, place, rule);
     return integer;
   }
   lua_Number number = lua_tonumber(L, index);
-  if (!(number >= TWO_TO_63 && number < 2 * TWO_TO_63)) out_of_range(L, index, function, argument);
+  if (!(number >= TWO_TO_63 && number < 2 * TWO_TO_63)) out_of_range(L, index, place, rule);
   return (int64_t)(uint64_t)number;
 }
 
-static int64_t constant_from(lua_State *L, int index, const struct mm__lua_function *function,
-                             uint32_t argument) {
-  if (lua_type(L, index) != LUA_TSTRING) return integer_from(L, index, function, argument);
-  const struct mm__registry *registry = &function->image->handle->registry;
-  const struct mm__type *type = &registry->types[function->rules[argument].type];
+static int64_t constant_from(lua_State *L, int index, const struct mm__place *place,
+                             const struct mm__conversion_rule *rule) {
+  if (lua_type(L, index) != LUA_TSTRING) return integer_from(L, index, place, rule);
+  const struct mm__registry *registry = place->registry;
+  const struct mm__type *type = &registry->types[rule->type];
   const char *name = lua_tostring(L, index);
   for (uint32_t i = 0; i < type->member_count; i++) {
     const struct mm__member *constant = &registry->members[type->first_member + i];
     if (strcmp(registry->strings + constant->name, name) == 0) return constant->value;
   }
-  mm__argument_raise(L, function, argument, MM_ERROR_RANGE, "which has no constant `%.100s`", name);
+  mm__place_raise(L, place, rule->type, MM_ERROR_RANGE, "which has no constant `%.100s`", name);
 }
 
-static void string_from(lua_State *L, int index, const struct mm__lua_function *function,
-                        uint32_t argument, struct mm__value *value) {
+static void string_from(lua_State *L, int index, const struct mm__place *place,
+                        const struct mm__conversion_rule *rule, struct mm__value *value) {
   size_t length = 0;
   const char *text = NULL;
   if (lua_type(L, index) == LUA_TSTRING) {
     text = lua_tolstring(L, index, &length);
     const char *end = memchr(text, 0, length);
     if (end)
-      mm__argument_raise(L, function, argument, MM_ERROR_RANGE,
-                         "the string holds a NUL at position %zu", (size_t)(end - text) + 1);
+      mm__place_raise(L, place, rule->type, MM_ERROR_RANGE,
+                      "the string holds a NUL at position %zu", (size_t)(end - text) + 1);
   } else if (lua_isnil(L, index)) {
-    mm__argument_raise(L, function, argument, MM_ERROR_NULL,
-                       "got nil; pass mm.null for a null pointer");
+    mm__place_raise(L, place, rule->type, MM_ERROR_NULL,
+                    "got nil; pass mm.null for a null pointer");
   } else if (!lua_islightuserdata(L, index) || lua_touserdata(L, index)) {
-    wrong_type(L, index, function, argument);
+    mm__place_refuse(L, index, place, rule->type);
   }
   value->as.string = text;
   value->length = length;
 }
 
-static lua_Number number_from(lua_State *L, int index, const struct mm__lua_function *function,
-                              uint32_t argument) {
-  if (lua_type(L, index) != LUA_TNUMBER) wrong_type(L, index, function, argument);
+static lua_Number number_from(lua_State *L, int index, const struct mm__place *place,
+                              const struct mm__conversion_rule *rule) {
+  if (lua_type(L, index) != LUA_TNUMBER) mm__place_refuse(L, index, place, rule->type);
   return lua_tonumber(L, index);
 }
 
-static float single_from(lua_State *L, int index, const struct mm__lua_function *function,
-                         uint32_t argument) {
-  lua_Number number = number_from(L, index, function, argument);
+static float single_from(lua_State *L, int index, const struct mm__place *place,
+                         const struct mm__conversion_rule *rule) {
+  lua_Number number = number_from(L, index, place, rule);
   if (isfinite(number) && !isfinite((float)number))
-    mm__argument_raise(L, function, argument, MM_ERROR_RANGE, "%.17g is out of range", number);
+    mm__place_raise(L, place, rule->type, MM_ERROR_RANGE, "%.17g is out of range", number);
   return (float)number;
 }
 
-static bool boolean_from(lua_State *L, int index, const struct mm__lua_function *function,
-                         uint32_t argument) {
-  if (!lua_isboolean(L, index)) wrong_type(L, index, function, argument);
+static bool boolean_from(lua_State *L, int index, const struct mm__place *place,
+                         const struct mm__conversion_rule *rule) {
+  if (!lua_isboolean(L, index)) mm__place_refuse(L, index, place, rule->type);
   return lua_toboolean(L, index);
 }
 
-void mm__value_from_lua(lua_State *L, int index, const struct mm__lua_function *function,
-                        uint32_t argument, struct mm__value *value) {
-  switch (function->rules[argument].conversion) {
+void mm__value_from_lua(lua_State *L, int index, const struct mm__place *place,
+                        const struct mm__conversion_rule *rule, struct mm__value *value) {
+  switch (rule->conversion) {
   case MM__TO_INTEGER:
-    value->as.integer = integer_from(L, index, function, argument);
+    value->as.integer = integer_from(L, index, place, rule);
     return;
   case MM__TO_UNSIGNED_64:
-    value->as.integer = unsigned_from(L, index, function, argument);
+    value->as.integer = unsigned_from(L, index, place, rule);
     return;
   case MM__TO_ENUM:
-    value->as.integer = constant_from(L, index, function, argument);
+    value->as.integer = constant_from(L, index, place, rule);
     return;
   case MM__TO_BOOL:
-    value->as.integer = boolean_from(L, index, function, argument);
+    value->as.integer = boolean_from(L, index, place, rule);
     return;
   case MM__TO_FLOAT:
-    value->as.single = single_from(L, index, function, argument);
+    value->as.single = single_from(L, index, place, rule);
     return;
   case MM__TO_DOUBLE:
-    value->as.number = number_from(L, index, function, argument);
+    value->as.number = number_from(L, index, place, rule);
     return;
   case MM__TO_EXTENDED:
-    value->as.extended = number_from(L, index, function, argument);
+    value->as.extended = number_from(L, index, place, rule);
     return;
   case MM__TO_STRING:
-    string_from(L, index, function, argument, value);
+    string_from(L, index, place, rule, value);
     return;
   case MM__TO_POINTER:
-    mm__pointer_from_lua(L, index, function, argument, value);
+    mm__pointer_from_lua(L, index, place, rule->type, value);
     return;
   default:
-    wrong_type(L, index, function, argument);
+    mm__place_refuse(L, index, place, rule->type);
   }
 }
 
-static void integer_to(lua_State *L, const struct mm__lua_function *function, int64_t integer,
+static void integer_to(lua_State *L, const struct mm__place *place, int64_t integer,
                        bool is_unsigned) {
 #if MM__HAS_INTEGERS
-  (void)function, (void)is_unsigned;
+  (void)place, (void)is_unsigned;
   lua_pushinteger(L, integer);
 #else
   bool exact = is_unsigned ? (uint64_t)integer <= EXACT : integer >= -EXACT && integer <= EXACT;
   if (exact)
     lua_pushnumber(L, (lua_Number)integer);
   else
-    mm__wide_to_lua(L, function, integer, is_unsigned);
+    mm__wide_to_lua(L, place, integer, is_unsigned);
 #endif
 }
 
-int mm__value_to_lua(lua_State *L, int self, const struct mm__lua_function *function,
-                     const struct mm__value *value) {
-  switch (function->rules[function->count].conversion) {
+int mm__value_to_lua(lua_State *L, const struct mm__place *place,
+                     const struct mm__conversion_rule *rule, const struct mm__value *value) {
+  switch (rule->conversion) {
   case MM__TO_INTEGER:
   case MM__TO_ENUM:
-    integer_to(L, function, value->as.integer, false);
+    integer_to(L, place, value->as.integer, false);
     return 1;
   case MM__TO_UNSIGNED_64:
-    integer_to(L, function, value->as.integer, true);
+    integer_to(L, place, value->as.integer, true);
     return 1;
   case MM__TO_BOOL:
     lua_pushboolean(L, value->as.integer != 0);
@@ -258,7 +223,7 @@ int mm__value_to_lua(lua_State *L, int self, const struct mm__lua_function *func
       lua_pushnil(L);
     return 1;
   case MM__TO_POINTER:
-    mm__pointer_to_lua(L, self, function, value);
+    mm__pointer_to_lua(L, place, rule->type, value);
     return 1;
   default:
     return 0;

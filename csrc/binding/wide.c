@@ -29,13 +29,6 @@ static bool push_helper(lua_State *L, const char *key) {
   return false;
 }
 
-static _Noreturn void wrong_type(lua_State *L, int index, const struct mm__lua_function *function,
-                                 uint32_t argument) {
-  char text[200];
-  mm__argument_raise(L, function, argument, MM_ERROR_TYPE, "got %s",
-                     mm__describe(L, index, text, sizeof text));
-}
-
 /* Whether 64 bits, read with or without a sign, are in the range of the parameter. */
 static bool fits(const struct mm__conversion_rule *rule, int64_t integer, bool is_unsigned) {
   bool is_large = is_unsigned && integer < 0;
@@ -43,29 +36,28 @@ static bool fits(const struct mm__conversion_rule *rule, int64_t integer, bool i
   return !is_large && integer >= rule->low && integer <= rule->high;
 }
 
-static int64_t from_cdata(lua_State *L, int index, const struct mm__lua_function *function,
-                          uint32_t argument) {
+static int64_t from_cdata(lua_State *L, int index, const struct mm__place *place,
+                          const struct mm__conversion_rule *rule) {
   index = mm__absolute(L, index);
-  if (!push_helper(L, &classify_key)) wrong_type(L, index, function, argument);
+  if (!push_helper(L, &classify_key)) mm__place_refuse(L, index, place, rule->type);
   lua_pushvalue(L, index);
   lua_call(L, 1, 1);
   int kind = (int)lua_tonumber(L, -1); /* 0: neither int64_t nor uint64_t */
   lua_pop(L, 1);
-  if (kind == 0) wrong_type(L, index, function, argument);
+  if (kind == 0) mm__place_refuse(L, index, place, rule->type);
   int64_t integer = *(const int64_t *)lua_topointer(L, index);
-  if (fits(&function->rules[argument], integer, kind == 2)) return integer;
+  if (fits(rule, integer, kind == 2)) return integer;
   if (kind == 2)
-    mm__argument_raise(L, function, argument, MM_ERROR_RANGE, "%lluULL is out of range",
-                       (unsigned long long)integer);
-  mm__argument_raise(L, function, argument, MM_ERROR_RANGE, "%lldLL is out of range",
-                     (long long)integer);
+    mm__place_raise(L, place, rule->type, MM_ERROR_RANGE, "%lluULL is out of range",
+                    (unsigned long long)integer);
+  mm__place_raise(L, place, rule->type, MM_ERROR_RANGE, "%lldLL is out of range",
+                  (long long)integer);
 }
 
 #if !MM__HAS_INTEGERS
 /* Decimal or 0x, with nothing around it. */
-static int64_t from_text(lua_State *L, int index, const struct mm__lua_function *function,
-                         uint32_t argument) {
-  const struct mm__conversion_rule *rule = &function->rules[argument];
+static int64_t from_text(lua_State *L, int index, const struct mm__place *place,
+                         const struct mm__conversion_rule *rule) {
   size_t length;
   const char *text = lua_tolstring(L, index, &length), *digits = text + (*text == '-');
   bool is_unsigned = rule->conversion == MM__TO_UNSIGNED_64 && digits == text;
@@ -74,9 +66,9 @@ static int64_t from_text(lua_State *L, int index, const struct mm__lua_function 
   errno = 0;
   int64_t integer = is_unsigned ? (int64_t)strtoull(text, &end, base) : strtoll(text, &end, base);
   if (digits[0] < '0' || digits[0] > '9' || end != text + length)
-    mm__argument_raise(L, function, argument, MM_ERROR_TYPE, "\"%.100s\" is not an integer", text);
+    mm__place_raise(L, place, rule->type, MM_ERROR_TYPE, "\"%.100s\" is not an integer", text);
   if (errno || !fits(rule, integer, is_unsigned))
-    mm__argument_raise(L, function, argument, MM_ERROR_RANGE, "%.100s is out of range", text);
+    mm__place_raise(L, place, rule->type, MM_ERROR_RANGE, "%.100s is out of range", text);
   return integer;
 }
 
@@ -88,25 +80,26 @@ static bool takes_text(lua_State *L, const struct mm__conversion_rule *rule) {
 }
 #endif
 
-int64_t mm__wide_from_lua(lua_State *L, int index, const struct mm__lua_function *function,
-                          uint32_t argument) {
+int64_t mm__wide_from_lua(lua_State *L, int index, const struct mm__place *place,
+                          const struct mm__conversion_rule *rule) {
   int type = lua_type(L, index);
-  if (type == MM__TYPE_CDATA) return from_cdata(L, index, function, argument);
+  if (type == MM__TYPE_CDATA) return from_cdata(L, index, place, rule);
 #if !MM__HAS_INTEGERS
-  if (type == LUA_TSTRING && takes_text(L, &function->rules[argument]))
-    return from_text(L, index, function, argument);
+  if (type == LUA_TSTRING && takes_text(L, rule)) return from_text(L, index, place, rule);
 #endif
-  wrong_type(L, index, function, argument);
+  mm__place_refuse(L, index, place, rule->type);
 }
 
-void mm__wide_to_lua(lua_State *L, const struct mm__lua_function *function, int64_t integer,
+void mm__wide_to_lua(lua_State *L, const struct mm__place *place, int64_t integer,
                      bool is_unsigned) {
   if (!push_helper(L, &box_key)) {
-    const char *name = mm__function_name(function);
+    char where[300];
+    mm__place_text(place, where, sizeof where);
+    const char *colon = place->outer ? ":" : "";
     if (is_unsigned)
-      mm__raise(L, MM_ERROR_RANGE, "%s: the result %llu does not fit a Lua number exactly", name,
+      mm__raise(L, MM_ERROR_RANGE, "%s%s %llu does not fit a Lua number exactly", where, colon,
                 (unsigned long long)integer);
-    mm__raise(L, MM_ERROR_RANGE, "%s: the result %lld does not fit a Lua number exactly", name,
+    mm__raise(L, MM_ERROR_RANGE, "%s%s %lld does not fit a Lua number exactly", where, colon,
               (long long)integer);
   }
   lua_pushlightuserdata(L, &integer);

@@ -65,56 +65,55 @@ static int explain(const struct calling *calling) {
   return status;
 }
 
-static int take_string(const struct calling *calling, struct mm__value *result) {
-  uint64_t length;
-  if (!result->as.string) {
-    result->length = 0;
-    return MM_OK;
-  }
-  int status = calling->core->string(&calling->hold, (uint64_t)result->as.string, STRING_LIMIT,
-                                     &length, calling->error);
-  if (status != MM_OK) {
-    if (!calling->error) return status;
-    char text[sizeof calling->error->message];
-    memcpy(text, calling->error->message, sizeof text);
-    return mm__fail(calling->error, status, "%s: %s", name_of(calling->function), text);
-  }
+int mm__text_take(const struct mm__core_table *core, const struct mm__hold *hold, uint64_t address,
+                  struct mm__value *value, struct mm_error *error) {
+  uint64_t length = 0;
+  value->as.string = NULL;
+  value->length = 0;
+  if (!address) return MM_OK;
+  int status = core->string(hold, address, STRING_LIMIT, &length, error);
+  if (status != MM_OK) return status;
   char *text = mm__thread_text(length + 1);
   if (!text)
-    return mm__fail(calling->error, MM_ERROR_MEMORY, "%s: out of memory for a string of %lu bytes",
-                    name_of(calling->function), length);
-  memcpy(text, result->as.string, length);
+    return mm__fail(error, MM_ERROR_MEMORY, "out of memory for a string of %lu bytes", length);
+  memcpy(text, (const void *)address, length);
   text[length] = 0;
-  result->as.string = text;
-  result->length = length;
+  value->as.string = text;
+  value->length = length;
   return MM_OK;
 }
 
-/* libffi widens what is narrower than a register; only the bytes of the type count. */
-static void take_result(const struct calling *calling, const void *raw, struct mm__value *result) {
-  const struct mm__registry *registry = &calling->function->image->registry;
-  const struct mm__type *type = &registry->types[calling->function->type->target];
+static int take_string(const struct calling *calling, struct mm__value *result) {
+  int status = mm__text_take(calling->core, &calling->hold, (uint64_t)result->as.string, result,
+                             calling->error);
+  if (status == MM_OK || !calling->error) return status;
+  char text[sizeof calling->error->message];
+  memcpy(text, calling->error->message, sizeof text);
+  return mm__fail(calling->error, status, "%s: %s", name_of(calling->function), text);
+}
+
+void mm__value_read(const struct mm__registry *registry, uint32_t index, const void *bytes,
+                    struct mm__value *value) {
+  const struct mm__type *type = &registry->types[index];
   uint32_t size = type->size;
   bool is_signed = type->kind == MM__SIGNED ||
                    (type->kind == MM__ENUM && registry->types[type->target].kind == MM__SIGNED);
-  uint64_t bits;
-  memset(result, 0, sizeof *result);
-  result->generation = calling->hold.generation;
+  uint64_t bits = 0;
+  memset(value, 0, sizeof *value);
   switch (type->kind) {
   case MM__VOID:
     return;
   case MM__FLOAT:
-    memcpy(&result->as, raw, size == 16 ? 10 : size); /* x87: psABI 3.1.2 */
+    memcpy(&value->as, bytes, size == 16 ? 10 : size); /* x87: psABI 3.1.2 */
     return;
   case MM__BOOL:
-    result->as.integer = *(const uint8_t *)raw != 0;
+    value->as.integer = *(const uint8_t *)bytes != 0;
     return;
   default:
-    memcpy(&bits, raw, sizeof bits);
-    if (size < 8) bits <<= 64 - 8 * size;
-    if (size < 8)
-      bits = is_signed ? (uint64_t)((int64_t)bits >> (64 - 8 * size)) : bits >> (64 - 8 * size);
-    result->as.integer = (int64_t)bits;
+    memcpy(&bits, bytes, size);
+    if (size < 8 && is_signed)
+      bits = (uint64_t)((int64_t)(bits << (64 - 8 * size)) >> (64 - 8 * size));
+    value->as.integer = (int64_t)bits;
   }
 }
 
@@ -124,7 +123,9 @@ static int cross(const struct calling *calling, void **arguments, struct mm__val
   calling->hold.thread->outcome.status = MM_OK;
   mm__thunk_call(function->thunk, function->stub, raw, arguments);
   if (calling->hold.thread->outcome.status != MM_OK) return explain(calling);
-  take_result(calling, raw, result);
+  /* libffi widens what is narrower than a register; only the bytes of the type count. */
+  mm__value_read(&function->image->registry, function->type->target, raw, result);
+  result->generation = calling->hold.generation;
   const struct mm__type *type = &function->image->registry.types[function->type->target];
   return type->kind == MM__STRING ? take_string(calling, result) : MM_OK;
 }

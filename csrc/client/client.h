@@ -60,6 +60,22 @@ int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
                              const struct mm__value *values, struct mm__value *result,
                              struct mm_error *error);
 
+/* The value of type `type`, no record, that lies at `bytes`, in C's form. Its pointers and strings
+ * are the image's still. */
+void mm__value_read(const struct mm__registry *registry, uint32_t type, const void *bytes,
+                    struct mm__value *value);
+
+/* --- memory.c: an image's memory, as its client reads and writes it. Messages are predicates. --- */
+
+/* Copies the string at `address` of the image into memory of this thread, valid until its next
+ * call; NULL for address 0. `generation`: what the address is of, 0 when that is not known. Errors:
+ * MM_ERROR_RESULT (no string there), _STALE, _MEMORY, _UNMAPPED, _DEAD. */
+int mm__image_text(struct mm_image *image, uint32_t generation, uint64_t address,
+                   struct mm__value *value, struct mm_error *error);
+/* The same, within a hold. */
+int mm__text_take(const struct mm__core_table *core, const struct mm__hold *hold, uint64_t address,
+                  struct mm__value *value, struct mm_error *error);
+
 /* Takes the image for this thread with its guard left open between calls, until mm__image_let_go.
  * Errors: MM_ERROR_UNMAPPED, _DEAD, _NOT_CONNECTED. */
 int mm__image_keep_open(struct mm_image *image, struct mm__hold *hold, struct mm_error *error);
