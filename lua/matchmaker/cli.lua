@@ -44,6 +44,13 @@ end
 
 local commands = {}
 
+-- `--grant NAME`, as often as needed: what the image may do, as request_map takes it.
+local function map(matchmaker, path, options)
+  local fine, image, err = pcall(matchmaker.request_map, path, { grant = options.grant })
+  if fine then return image, err end
+  return nil, image
+end
+
 ---- inspect ------------------------------------------------------------------------------------
 
 local function prototypes(image)
@@ -54,11 +61,12 @@ local function prototypes(image)
 end
 
 commands.inspect = {
-  usage = "inspect [--json] IMAGE", words = 1, options = { json = true },
+  usage = "inspect [--json] [--grant NAME] IMAGE", words = 1,
+  options = { json = true, grant = "value" },
   run = function(words, options)
     local matchmaker, why = connect()
     if not matchmaker then return complain(FAILED, why) end
-    local image, err = matchmaker.request_map(words[1])
+    local image, err = map(matchmaker, words[1], options)
     if not image then return complain(FAILED, err) end
     local info = image:info()
     info.prototypes = prototypes(image)
@@ -130,11 +138,12 @@ local function text_of(value)
 end
 
 commands.call = {
-  usage = "call IMAGE EXPORT [ARG...]", words = 2, more = true, options = {},
-  run = function(words)
+  usage = "call [--grant NAME] IMAGE EXPORT [ARG...]", words = 2, more = true,
+  options = { grant = "value" },
+  run = function(words, options)
     local matchmaker, why = connect()
     if not matchmaker then return complain(FAILED, why) end
-    local image, err = matchmaker.request_map(words[1])
+    local image, err = map(matchmaker, words[1], options)
     if not image then return complain(FAILED, err) end
     local found, export = pcall(function() return image.exports[words[2]] end)
     if not found then return complain(FAILED, export) end
@@ -237,7 +246,7 @@ local function usage()
   return table.concat(lines, "\n")
 end
 
--- Options come before the first word; `--` ends them.
+-- Options come before the first word; `--` ends them. Those with a value may come again: a list.
 local function split(words, command)
   local options, rest, at = {}, {}, 2
   while words[at] and words[at]:find("^%-.") do
@@ -247,7 +256,14 @@ local function split(words, command)
     if not name or not command.options[name] then
       return nil, ("`%s` is no option of %s"):format(words[at - 1], words[1])
     end
-    options[name] = true
+    if command.options[name] == "value" then
+      if not words[at] then return nil, ("`--%s` lacks its value"):format(name) end
+      options[name] = options[name] or {}
+      table.insert(options[name], words[at])
+      at = at + 1
+    else
+      options[name] = true
+    end
   end
   for i = at, #words do rest[#rest + 1] = words[i] end
   if #rest < command.words or #rest > command.words and not command.more then
