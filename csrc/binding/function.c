@@ -78,6 +78,7 @@ int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int sel
   if (got != (int)count) raise_count(L, function, got);
   struct mm__value values[count + 1];
   struct mm_error error;
+  values[count].as.bytes = NULL;
   struct mm__place place = {.image = function->image,
                             .registry = &function->image->handle->registry,
                             .call = mm__function_name(function),

@@ -20,9 +20,20 @@ static const char *name_of(const struct mm_function *function) {
   return function->image->registry.strings + function->export->name;
 }
 
+static uint32_t parameter_index(const struct mm_function *function, uint32_t index) {
+  return function->registry->members[function->type->first_member + index].type;
+}
+
 static const struct mm__type *parameter_type(const struct mm_function *function, uint32_t index) {
-  const struct mm__registry *registry = &function->image->registry;
-  return &registry->types[registry->members[function->type->first_member + index].type];
+  return &function->registry->types[parameter_index(function, index)];
+}
+
+static const struct mm__type *result_type(const struct mm_function *function) {
+  return &function->registry->types[function->type->target];
+}
+
+static const char *owner_of(uint64_t address) {
+  return MM__IN_ARENA(address) ? "another image" : "the client";
 }
 
 /* An image gets only pointers into its own slot, of its present generation. */
@@ -30,15 +41,25 @@ static int check_pointer(const struct calling *calling, uint32_t index, const vo
                          uint32_t generation) {
   uint64_t address = (uint64_t)pointer;
   if (!pointer) return MM_OK;
-  const char *whose = !MM__IN_ARENA(address) ? "the client" : "another image";
   if (!MM__IN_ARENA(address) || MM__SLOT_OF(address) != calling->hold.slot)
     return mm__fail(calling->error, MM_ERROR_OWNER, "%s: argument %u is a pointer of %s",
-                    name_of(calling->function), index + 1, whose);
+                    name_of(calling->function), index + 1, owner_of(address));
   if (generation && generation != calling->hold.generation)
     return mm__fail(calling->error, MM_ERROR_STALE,
                     "%s: argument %u is a pointer from before the image was reset",
                     name_of(calling->function), index + 1);
   return MM_OK;
+}
+
+static int check_aggregate(const struct calling *calling, uint32_t index, const void *bytes) {
+  const struct mm_function *function = calling->function;
+  const char *member;
+  uint64_t address;
+  if (!mm__aggregate_foreign(function->registry, parameter_index(function, index), bytes,
+                             calling->hold.slot, &address, &member))
+    return MM_OK;
+  return mm__fail(calling->error, MM_ERROR_OWNER, "%s: `%s` in argument %u is a pointer of %s",
+                  name_of(function), member, index + 1, owner_of(address));
 }
 
 static int stage_string(const struct calling *calling, uint32_t index, const char **string,
@@ -117,16 +138,38 @@ void mm__value_read(const struct mm__registry *registry, uint32_t index, const v
   }
 }
 
+/* Where the image writes a result that does not go in registers: in its mailbox. */
+static int result_room(const struct calling *calling, void **room) {
+  const struct mm__type *type = result_type(calling->function);
+  uint64_t address, align = type->align;
+  int status = calling->core->stage(&calling->hold, NULL, (uint64_t)type->size + align, &address,
+                                    calling->error);
+  if (status != MM_OK)
+    return mm__fail(calling->error, status, "%s: the result is too long: %u bytes",
+                    name_of(calling->function), type->size);
+  *room = (void *)((address + align - 1) & -align);
+  return MM_OK;
+}
+
 static int cross(const struct calling *calling, void **arguments, struct mm__value *result) {
-  uint8_t raw[16] __attribute__((aligned(16))) = {0};
+  uint8_t raw[32] __attribute__((aligned(16))) = {0};
   struct mm_function *function = calling->function;
+  const struct mm__type *type = result_type(function);
+  void *room = raw;
+  int status = mm__thunk_returns_memory(function->thunk) ? result_room(calling, &room) : MM_OK;
+  if (status != MM_OK) return status;
   calling->hold.thread->outcome.status = MM_OK;
-  mm__thunk_call(function->thunk, function->stub, raw, arguments);
+  mm__thunk_call(function->thunk, function->stub, room, arguments);
   if (calling->hold.thread->outcome.status != MM_OK) return explain(calling);
+  if (mm__by_value(type)) {
+    result->generation = calling->hold.generation;
+    if (result->as.bytes)
+      memcpy(result->as.bytes, mm__thunk_result(function->thunk, room), type->size);
+    return MM_OK;
+  }
   /* libffi widens what is narrower than a register; only the bytes of the type count. */
-  mm__value_read(&function->image->registry, function->type->target, raw, result);
+  mm__value_read(function->registry, function->type->target, raw, result);
   result->generation = calling->hold.generation;
-  const struct mm__type *type = &function->image->registry.types[function->type->target];
   return type->kind == MM__STRING ? take_string(calling, result) : MM_OK;
 }
 
@@ -149,9 +192,13 @@ int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
   void *arguments[count + 1];
   const char *staged[count + 1];
   for (uint32_t i = 0; i < count && status == MM_OK; i++) {
-    uint8_t kind = parameter_type(function, i)->kind;
+    const struct mm__type *type = parameter_type(function, i);
+    uint8_t kind = type->kind;
     arguments[i] = (void *)&values[i].as;
-    if (kind == MM__STRING) {
+    if (mm__by_value(type)) {
+      arguments[i] = values[i].as.bytes;
+      status = check_aggregate(&calling, i, values[i].as.bytes);
+    } else if (kind == MM__STRING) {
       staged[i] = values[i].as.string;
       arguments[i] = &staged[i];
       status = stage_string(&calling, i, &staged[i], values[i].length);
@@ -178,8 +225,12 @@ void mm__image_let_go(const struct mm__hold *hold) {
 }
 
 /* An argument as the caller of the C interface has it, by its exact type. */
-static void read_argument(const struct mm__type *type, const void *from, struct mm__value *value) {
+static void read_argument(const struct mm__type *type, void *from, struct mm__value *value) {
   memset(value, 0, sizeof *value);
+  if (mm__by_value(type)) {
+    value->as.bytes = from;
+    return;
+  }
   memcpy(&value->as, from, type->size);
   if (type->kind == MM__STRING && value->as.string) value->length = strlen(value->as.string);
 }
@@ -196,8 +247,9 @@ int mm_request_call(struct mm_function *function, void *result, void **args,
                       i + 1);
     read_argument(parameter_type(function, i), args[i], &values[i]);
   }
+  const struct mm__type *type = result_type(function);
+  returned.as.bytes = result;
   int status = mm__function_call(function, values, &returned, error);
-  const struct mm__type *type = &function->image->registry.types[function->type->target];
-  if (status == MM_OK && result) memcpy(result, &returned.as, type->size);
+  if (status == MM_OK && result && !mm__by_value(type)) memcpy(result, &returned.as, type->size);
   return status;
 }

@@ -29,6 +29,7 @@ struct mm_image {
 struct mm_function {
   struct mm_image *image;
   const struct mm__export *export;
+  const struct mm__registry *registry; /* that its type is of */
   const struct mm__type *type;
   struct mm__thunk *thunk;
   void *stub;
@@ -44,10 +45,17 @@ struct mm__value {
     long double extended;
     const void *pointer;
     const char *string;
+    void *bytes; /* of a type that mm__by_value tells: an argument's, which are only read, or room
+                    of the caller's for a result; NULL: the result does not matter */
   } as;
   uint64_t length;     /* of a string, without its NUL; a NULL string has none */
   uint32_t generation; /* a pointer argument is from this generation of the image; 0: not known */
 };
+
+/* Whether values of that type are handled as bytes. */
+static inline bool mm__by_value(const struct mm__type *type) {
+  return type->kind == MM__STRUCT || type->kind == MM__UNION || type->kind == MM__COMPLEX;
+}
 
 /* Calls with `values`, one per parameter, which the caller has checked for type and range. Strings
  * are copied in; a string result is copied out into memory of this thread, valid until its next
@@ -93,11 +101,24 @@ void mm__fault_explain(struct mm_image *image, struct mm_error *error);
 /* The handle of the mapping in `slot`, NULL when it is none of ours. */
 struct mm_image *mm__image_in_slot(uint32_t slot);
 
+/* --- aggregate.c --- */
+
+/* Whether a pointer in a value of that type points out of `slot`; what it is, and the name of the
+ * field that holds it. */
+bool mm__aggregate_foreign(const struct mm__registry *registry, uint32_t type, const void *bytes,
+                           uint32_t slot, uint64_t *address, const char **member);
+
 /* --- thunk.c: the only user of libffi --- */
-int mm__thunk_make(const struct mm__registry *registry, const struct mm__export *export,
+
+/* For a function type of a registry; `name` is for messages. MM_ERROR_UNSUPPORTED, _MEMORY. */
+int mm__thunk_make(const struct mm__registry *registry, uint32_t function, const char *name,
                    struct mm__thunk **thunk, struct mm_error *error);
-/* ffi_call: `result` has room for 16 bytes, aligned to 16; narrow integers come back widened. */
+/* ffi_call: `arguments` are one pointer a parameter. `result` has room for 32 bytes, aligned to 16,
+ * where mm__thunk_result finds the value; narrow integers come back widened. When the result goes
+ * to memory, it is the address of that memory. */
 void mm__thunk_call(struct mm__thunk *thunk, void *stub, void *result, void **arguments);
+bool mm__thunk_returns_memory(const struct mm__thunk *thunk);
+const char *mm__thunk_result(const struct mm__thunk *thunk, const void *raw);
 void mm__thunk_free(struct mm__thunk *thunk);
 
 /* --- symbol.c: names for addresses, from the image's own symbol table --- */

@@ -145,9 +145,12 @@ static int make_function(struct mm_image *image, const struct mm__export *export
   if (!function) return mm__fail(error, MM_ERROR_MEMORY, "out of memory for a function");
   function->image = image;
   function->export = export;
+  function->registry = &image->registry;
   function->type = &image->registry.types[export->type];
   int status = bind_stub(core, function, expected, error);
-  if (status == MM_OK) status = mm__thunk_make(&image->registry, export, &function->thunk, error);
+  if (status == MM_OK)
+    status = mm__thunk_make(&image->registry, export->type, image->registry.strings + export->name,
+                            &function->thunk, error);
   if (status != MM_OK) {
     free_functions(function);
     return status;

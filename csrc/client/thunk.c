@@ -1,14 +1,47 @@
-/* client/thunk.c - libffi's call interface for one export's type. The only file that knows libffi.
- * */
+/* client/thunk.c - libffi's call interface for one function type. The only file that knows libffi.
+ *
+ * libffi knows nothing of packed structs, bit-fields and unions, and it takes their classes from
+ * members that it lays out by itself. So it is never shown an aggregate. What goes in registers is
+ * cut into its eightbytes, each a uint64_t or a double; what goes in memory is a block of bytes; a
+ * result in memory is a first argument, its address. psABI x86-64 3.2.3 says that this is the same
+ * call. */
 #include "base/error.h"
 #include "client/client.h"
+#include "signature/classify.h"
 
 #include <ffi.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* One of libffi's arguments: a whole parameter, or an eightbyte of one. */
+struct piece {
+  uint32_t parameter;
+  uint16_t offset, bytes; /* bytes 0: the whole */
+};
 
 struct mm__thunk {
   ffi_cif interface;
-  ffi_type *types[];
+  bool returns_memory, has_eightbytes;
+  uint16_t result_offset; /* of the first byte that a register holds */
+  uint32_t piece_count;
+  struct piece *pieces;
+  ffi_type **types; /* of the pieces; before them that of the result's address */
+  ffi_type *blocks; /* of the parameters that go in memory */
+};
+
+/* What is larger than 32 bytes libffi passes in memory, and what contains it too. */
+static ffi_type *no_elements[] = {NULL};
+static ffi_type large = {64, 8, FFI_TYPE_STRUCT, no_elements};
+static ffi_type *block_elements[] = {&large, NULL};
+
+/* Results in two registers, by their classes. */
+static ffi_type *two_elements[2][2][3] = {
+    {{&ffi_type_uint64, &ffi_type_uint64, NULL}, {&ffi_type_uint64, &ffi_type_double, NULL}},
+    {{&ffi_type_double, &ffi_type_uint64, NULL}, {&ffi_type_double, &ffi_type_double, NULL}},
+};
+static ffi_type two_registers[2][2] = {
+    {{16, 8, FFI_TYPE_STRUCT, two_elements[0][0]}, {16, 8, FFI_TYPE_STRUCT, two_elements[0][1]}},
+    {{16, 8, FFI_TYPE_STRUCT, two_elements[1][0]}, {16, 8, FFI_TYPE_STRUCT, two_elements[1][1]}},
 };
 
 static ffi_type *integer_type(const struct mm__type *type) {
@@ -25,9 +58,7 @@ static ffi_type *integer_type(const struct mm__type *type) {
   }
 }
 
-/* NULL: a type that cannot cross yet. */
-static ffi_type *type_of(const struct mm__registry *registry, uint32_t index) {
-  const struct mm__type *type = &registry->types[index];
+static ffi_type *scalar_type(const struct mm__registry *registry, const struct mm__type *type) {
   switch (type->kind) {
   case MM__VOID:
     return &ffi_type_void;
@@ -42,50 +73,175 @@ static ffi_type *type_of(const struct mm__registry *registry, uint32_t index) {
     return type->size == 4   ? &ffi_type_float
            : type->size == 8 ? &ffi_type_double
                              : &ffi_type_longdouble;
-  case MM__STRING:
-  case MM__POINTER:
-    return &ffi_type_pointer;
   default:
-    return NULL;
+    return &ffi_type_pointer;
   }
 }
 
-static int refuse(const struct mm__registry *registry, const struct mm__export *export,
-                  const char *what, struct mm_error *error) {
-  return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: %s cannot be called yet: `%s`",
-                  registry->strings + export->name, what, registry->strings + export->prototype);
+static ffi_type *eightbyte_type(enum mm__class class) {
+  return class == MM__SSE ? &ffi_type_double : &ffi_type_uint64;
 }
 
-int mm__thunk_make(const struct mm__registry *registry, const struct mm__export *export,
+/* --- how a function type is shown to libffi --- */
+
+struct making {
+  struct mm__thunk *thunk;
+  const struct mm__registry *registry;
+  const struct mm__passing *passing; /* of each type up to the function's */
+  struct mm__registers left;
+};
+
+static void add_piece(struct making *making, ffi_type *type, struct piece piece) {
+  struct mm__thunk *thunk = making->thunk;
+  thunk->types[thunk->returns_memory + thunk->piece_count] = type;
+  thunk->pieces[thunk->piece_count++] = piece;
+}
+
+static void add_eightbytes(struct making *making, uint32_t parameter, uint32_t size,
+                           const struct mm__passing *passing) {
+  for (uint16_t i = 0; i < 2; i++) {
+    uint16_t offset = 8 * i, bytes = (uint16_t)(size < offset + 8u ? size - offset : 8);
+    enum mm__class class = mm__classify_eightbyte(passing, i);
+    if (class == MM__NO_CLASS) continue; /* nothing but padding */
+    add_piece(making, eightbyte_type(class), (struct piece){parameter, offset, bytes});
+  }
+  making->thunk->has_eightbytes = true;
+}
+
+static void add_parameter(struct making *making, uint32_t parameter, uint32_t index) {
+  const struct mm__type *type = &making->registry->types[index];
+  const struct mm__passing *passing = &making->passing[index];
+  bool in_registers = mm__classify_take(passing, &making->left);
+  if (!mm__by_value(type)) {
+    add_piece(making, scalar_type(making->registry, type), (struct piece){parameter, 0, 0});
+  } else if (in_registers) {
+    add_eightbytes(making, parameter, type->size, passing);
+  } else {
+    making->thunk->blocks[parameter] =
+        (ffi_type){type->size, type->align, FFI_TYPE_STRUCT, block_elements};
+    add_piece(making, &making->thunk->blocks[parameter], (struct piece){parameter, 0, 0});
+  }
+}
+
+static ffi_type *result_type(struct making *making, uint32_t index) {
+  const struct mm__type *type = &making->registry->types[index];
+  const struct mm__passing *passing = &making->passing[index];
+  if (!mm__by_value(type)) return scalar_type(making->registry, type);
+  if (mm__classify_returns_memory(type, passing)) {
+    making->thunk->returns_memory = true;
+    making->thunk->types[0] = &ffi_type_pointer;
+    making->left.integers--;
+    return &ffi_type_pointer;
+  }
+  if (type->size == 32) return &ffi_type_complex_longdouble;
+  enum mm__class low = mm__classify_eightbyte(passing, 0);
+  enum mm__class high = mm__classify_eightbyte(passing, 1);
+  if (low == MM__X87) return &ffi_type_longdouble;
+  if (high == MM__NO_CLASS) return eightbyte_type(low);
+  if (low != MM__NO_CLASS) return &two_registers[low == MM__SSE][high == MM__SSE];
+  making->thunk->result_offset = 8;
+  return eightbyte_type(high);
+}
+
+/* One block of memory: the thunk, and what it points to. */
+static struct mm__thunk *allocate(uint32_t count) {
+  uint32_t most = 2 * count + 1;
+  size_t blocks = sizeof(struct mm__thunk), types = blocks + count * sizeof(ffi_type);
+  size_t pieces = types + most * sizeof(ffi_type *);
+  char *memory = calloc(1, pieces + most * sizeof(struct piece));
+  if (!memory) return NULL;
+  struct mm__thunk *thunk = (void *)memory;
+  thunk->blocks = (void *)(memory + blocks);
+  thunk->types = (void *)(memory + types);
+  thunk->pieces = (void *)(memory + pieces);
+  return thunk;
+}
+
+/* The classes of all types up to the function's: only a pointer refers to a later one. */
+static struct mm__passing *classify_all(const struct mm__registry *registry, uint32_t function) {
+  struct mm__passing *passing = malloc((function + 1) * sizeof *passing);
+  for (uint32_t i = 0; passing && i <= function; i++)
+    passing[i] = mm__classify(registry, i, passing);
+  return passing;
+}
+
+static bool prepare(struct making *making, const struct mm__type *type) {
+  struct mm__thunk *thunk = making->thunk;
+  ffi_type *result = result_type(making, type->target);
+  for (uint32_t i = 0; i < type->member_count; i++)
+    add_parameter(making, i, making->registry->members[type->first_member + i].type);
+  return ffi_prep_cif(&thunk->interface, FFI_DEFAULT_ABI,
+                      thunk->returns_memory + thunk->piece_count, result, thunk->types) == FFI_OK;
+}
+
+/* libffi lays the stack out by absolute addresses, the gate moves it: they agree up to 16. */
+static const struct mm__type *unfit(const struct mm__registry *registry,
+                                    const struct mm__type *function) {
+  for (uint32_t i = 0; i <= function->member_count; i++) {
+    bool is_result = i == function->member_count;
+    uint32_t index =
+        is_result ? function->target : registry->members[function->first_member + i].type;
+    const struct mm__type *type = &registry->types[index];
+    if (mm__by_value(type) && (type->size == 0 || (type->align > 16 && !is_result))) return type;
+  }
+  return NULL;
+}
+
+static int refuse(const struct mm__registry *registry, const struct mm__type *type,
+                  const char *name, struct mm_error *error) {
+  char text[200];
+  mm__type_text(registry, (uint32_t)(type - registry->types), NULL, text, sizeof text);
+  return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: a `%s` cannot be passed by value: %s", name,
+                  text, type->size ? "it is aligned to more than 16 bytes" : "it has no bytes");
+}
+
+int mm__thunk_make(const struct mm__registry *registry, uint32_t function, const char *name,
                    struct mm__thunk **result, struct mm_error *error) {
-  const struct mm__type *type = &registry->types[export->type];
-  uint32_t count = type->member_count;
+  const struct mm__type *type = &registry->types[function], *bad = unfit(registry, type);
   if (type->flags & MM__TYPE_VARIADIC)
-    return refuse(registry, export, "a variadic function", error);
-  struct mm__thunk *thunk = malloc(sizeof *thunk + count * sizeof *thunk->types);
-  if (!thunk) return mm__fail(error, MM_ERROR_MEMORY, "out of memory for a thunk");
-  ffi_type *returned = type_of(registry, type->target);
-  bool known = returned != NULL;
-  for (uint32_t i = 0; i < count; i++) {
-    thunk->types[i] = type_of(registry, registry->members[type->first_member + i].type);
-    known = known && thunk->types[i];
-  }
+    return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: a variadic function cannot be called yet",
+                    name);
+  if (bad) return refuse(registry, bad, name, error);
+  struct mm__passing *passing = classify_all(registry, function);
+  struct mm__thunk *thunk = passing ? allocate(type->member_count) : NULL;
+  struct making making = {thunk, registry, passing, MM__ALL_REGISTERS};
   int status = MM_OK;
-  if (!known)
-    status = refuse(registry, export, "a function with a struct or a union by value", error);
-  else if (ffi_prep_cif(&thunk->interface, FFI_DEFAULT_ABI, count, returned, thunk->types) !=
-           FFI_OK)
-    status = refuse(registry, export, "a function of this type", error);
-  if (status != MM_OK) {
+  if (!thunk)
+    status = mm__fail(error, MM_ERROR_MEMORY, "out of memory for a thunk");
+  else if (!prepare(&making, type))
+    status = mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: libffi cannot call it", name);
+  free(passing);
+  if (status == MM_OK)
+    *result = thunk;
+  else
     free(thunk);
-    return status;
-  }
-  *result = thunk;
-  return MM_OK;
+  return status;
+}
+
+/* --- calls --- */
+
+bool mm__thunk_returns_memory(const struct mm__thunk *thunk) { return thunk->returns_memory; }
+const char *mm__thunk_result(const struct mm__thunk *thunk, const void *raw) {
+  return (const char *)raw + thunk->result_offset;
 }
 
 void mm__thunk_call(struct mm__thunk *thunk, void *stub, void *result, void **arguments) {
-  ffi_call(&thunk->interface, FFI_FN(stub), result, arguments);
+  if (!thunk->has_eightbytes && !thunk->returns_memory) {
+    ffi_call(&thunk->interface, FFI_FN(stub), result, arguments);
+    return;
+  }
+  uint64_t eightbytes[thunk->piece_count + 1], address;
+  void *all[thunk->piece_count + 1], **values = all;
+  if (thunk->returns_memory) *values++ = &result;
+  for (uint32_t i = 0; i < thunk->piece_count; i++) {
+    const struct piece *piece = &thunk->pieces[i];
+    values[i] = arguments[piece->parameter];
+    if (!piece->bytes) continue;
+    eightbytes[i] = 0;
+    memcpy(&eightbytes[i], (const char *)values[i] + piece->offset, piece->bytes);
+    values[i] = &eightbytes[i];
+  }
+  ffi_call(&thunk->interface, FFI_FN(stub), thunk->returns_memory ? &address : result, all);
 }
 
 void mm__thunk_free(struct mm__thunk *thunk) { free(thunk); }

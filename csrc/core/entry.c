@@ -213,7 +213,10 @@ static int stage(const struct mm__hold *hold, const void *bytes, uint64_t size, 
                     "the arguments are %lu bytes long, the mailbox holds %lu", start_at + size,
                     room);
   mm__guard_open_mailbox(record, state, low + start_at + size);
-  memcpy((void *)(low + start_at), bytes, size);
+  if (bytes)
+    memcpy((void *)(low + start_at), bytes, size);
+  else
+    memset((void *)(low + start_at), 0, size);
   state->mailbox_used = start_at + size;
   *address = low + start_at;
   return MM_OK;

@@ -111,8 +111,8 @@ struct mm__core_table {
   void (*keep_open)(const struct mm__hold *hold);
   /* Within a hold: its calls may take so long, whatever the image was mapped with. */
   int (*limit)(const struct mm__hold *hold, uint64_t timeout_ns, struct mm_error *error);
-  /* Within a hold: copies bytes into the image's mailbox and says where they are; the end of the
-   * hold empties it. MM_ERROR_LIMIT when it is full. */
+  /* Within a hold: copies bytes (NULL: zeros) into the image's mailbox and says where they are; the
+   * end of the hold empties it. MM_ERROR_LIMIT when it is full. */
   int (*stage)(const struct mm__hold *hold, const void *bytes, uint64_t size, uint64_t *address,
                struct mm_error *error);
   /* Within a hold: the length of a string of the image, if a NUL comes within `limit` readable

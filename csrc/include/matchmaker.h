@@ -175,15 +175,17 @@ MM_API int mm_request_map(const char *path, const struct mm_map_options *options
 
 /* Binds an export. `expected` is a C prototype the registered one must equal, or NULL. The function
  * belongs to the image's handle. Errors: MM_ERROR_NO_EXPORT, MM_ERROR_SIGNATURE,
- * MM_ERROR_PROTOTYPE, MM_ERROR_UNMAPPED. */
+ * MM_ERROR_PROTOTYPE, MM_ERROR_UNSUPPORTED, MM_ERROR_UNMAPPED. */
 MM_API int mm_bind(struct mm_image *image, const char *name, const char *expected,
                    struct mm_function **function, struct mm_error *error);
 
 /* Calls. `args` are pointers to the arguments and `result` to room for the result, as for ffi_call,
  * with two differences: `result` has the exact type (a narrow integer is not widened), and strings
  * are copied: a `const char *` argument may point anywhere in the client, and a `const char *`
- * result points to memory of this function's, valid until its next call in this thread. Errors:
- * MM_ERROR_UNMAPPED, MM_ERROR_NULL, MM_ERROR_OWNER, MM_ERROR_FAULT, MM_ERROR_EXIT,
+ * result points to memory of this function's, valid until its next call in this thread. A struct
+ * by value is its bytes; pointers in it, `const char *` too, must be the image's own (those in a
+ * union are not looked at). A type without bytes, and an argument that is aligned to more than 16
+ * bytes, cannot be passed by value: mm_bind refuses them. Errors: MM_ERROR_UNMAPPED, MM_ERROR_NULL, MM_ERROR_OWNER, MM_ERROR_FAULT, MM_ERROR_EXIT,
  * MM_ERROR_DEADLINE, MM_ERROR_DEAD, MM_ERROR_LIMIT, MM_ERROR_RESULT. */
 MM_API int mm_request_call(struct mm_function *function, void *result, void **args,
                            struct mm_error *error);

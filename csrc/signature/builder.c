@@ -117,6 +117,12 @@ static bool add_export(struct mm__parser *parser, const struct mm__declarator *d
   if (bytes > STACK_LIMIT)
     return mm__parser_fail(parser, &declared->at, "its arguments are larger than 1 MiB");
   export.stack_bytes = (uint32_t)bytes;
+  const struct mm__type *result = &view.types[view.types[export.type].target];
+  const struct mm__passing *passing = &store->passing[view.types[export.type].target];
+  bool is_aggregate = result->kind == MM__STRUCT || result->kind == MM__UNION;
+  if (is_aggregate && !mm__classify_returns_memory(result, passing) &&
+      mm__classify_eightbyte(passing, 0) == MM__X87)
+    export.flags = MM__EXPORT_X87;
   if (!add_prototype(parser, declared, &export)) return false;
   if (doc && !add_doc(parser, declared, doc, &export)) return false;
   return (mm__store_name(store, &name) && mm__store_export(store, &export)) ||

@@ -2,17 +2,13 @@
  * up. */
 #include "signature/classify.h"
 
-#define INTEGER_REGISTERS 6u /* rdi rsi rdx rcx r8 r9 */
-#define SSE_REGISTERS     8u /* xmm0 to xmm7 */
-
-enum class { NO_CLASS, SSE, INTEGER, X87, MEMORY };
-
 static uint16_t bytes_mask(uint32_t size) { return (uint16_t)((1u << size) - 1); }
 
 static void merge(struct mm__passing *whole, const struct mm__type *type,
                   const struct mm__passing *part, uint64_t offset) {
   if (type->size == 0) return;
-  if (part->memory || offset + type->size > 16 || offset % type->align) {
+  if (part->align > whole->align) whole->align = part->align;
+  if (part->memory || offset + type->size > 16 || offset % part->align) {
     whole->memory = true;
     return;
   }
@@ -24,7 +20,7 @@ static void merge(struct mm__passing *whole, const struct mm__type *type,
 static struct mm__passing classify_parts(const struct mm__registry *registry,
                                          const struct mm__type *type,
                                          const struct mm__passing *passing) {
-  struct mm__passing whole = {0, 0, 0, type->size > 16};
+  struct mm__passing whole = {.memory = type->size > 16, .align = 1};
   if (type->kind == MM__ARRAY) {
     const struct mm__type *element = &registry->types[type->target];
     for (uint64_t i = 0; i < type->length && element->size && !whole.memory; i++)
@@ -46,50 +42,64 @@ struct mm__passing mm__classify(const struct mm__registry *registry, uint32_t in
   case MM__FUNCTION:
     return (struct mm__passing){0};
   case MM__FLOAT:
-    if (type->size == 16) return (struct mm__passing){.x87 = 0xffff};
-    return (struct mm__passing){.sse = bytes_mask(type->size)};
+    if (type->size == 16) return (struct mm__passing){.x87 = 0xffff, .align = 16};
+    return (struct mm__passing){.sse = bytes_mask(type->size), .align = (uint8_t)type->size};
+  case MM__COMPLEX: /* as a struct of its two halves */
+    if (type->size == 32) return (struct mm__passing){.memory = true, .align = 16};
+    return (struct mm__passing){.sse = bytes_mask(type->size), .align = (uint8_t)(type->size / 2)};
   case MM__ARRAY:
   case MM__STRUCT:
   case MM__UNION:
     return classify_parts(registry, type, passing);
   default:
-    return (struct mm__passing){.integer = bytes_mask(type->size)};
+    return (struct mm__passing){.integer = bytes_mask(type->size), .align = (uint8_t)type->size};
   }
 }
 
 /* 3.2.3, "Classification", step 4: INTEGER wins, then x87 with anything else is MEMORY. */
-static enum class eightbyte(const struct mm__passing *passing, unsigned which) {
-  uint16_t mask = which ? 0xff00 : 0x00ff; if (passing->integer & mask) return INTEGER;
-  if (passing->x87 & mask) return passing->sse & mask ? MEMORY : X87;
-  return passing->sse & mask ? SSE : NO_CLASS;
+enum mm__class mm__classify_eightbyte(const struct mm__passing *passing, unsigned which) {
+  uint16_t mask = which ? 0xff00 : 0x00ff;
+  if (passing->integer & mask) return MM__INTEGER;
+  if (passing->x87 & mask) return passing->sse & mask ? MM__MEMORY : MM__X87;
+  return passing->sse & mask ? MM__SSE : MM__NO_CLASS;
 }
 
 /* Step 5, the clean-up: the upper half of an x87 value counts only behind its lower half. */
 static bool in_memory(const struct mm__passing *passing) {
-  enum class low = eightbyte(passing, 0), high = eightbyte(passing, 1);
-  return passing->memory || low == MEMORY || high == MEMORY || (high == X87 && low != X87);
+  enum mm__class low = mm__classify_eightbyte(passing, 0);
+  enum mm__class high = mm__classify_eightbyte(passing, 1);
+  return passing->memory || low == MM__MEMORY || high == MM__MEMORY ||
+         (high == MM__X87 && low != MM__X87);
 }
 
-static bool take_registers(const struct mm__passing *passing, unsigned *integers, unsigned *sses) {
-  unsigned wanted[MEMORY + 1] = {0};
-  for (unsigned i = 0; i < 2; i++) wanted[eightbyte(passing, i)]++;
-  if (in_memory(passing) || wanted[X87] || wanted[INTEGER] > *integers || wanted[SSE] > *sses)
+bool mm__classify_take(const struct mm__passing *passing, struct mm__registers *left) {
+  unsigned wanted[MM__MEMORY + 1] = {0};
+  for (unsigned i = 0; i < 2; i++) wanted[mm__classify_eightbyte(passing, i)]++;
+  if (in_memory(passing) || wanted[MM__X87] || wanted[MM__INTEGER] > left->integers ||
+      wanted[MM__SSE] > left->sses)
     return false;
-  *integers -= wanted[INTEGER];
-  *sses -= wanted[SSE];
+  left->integers -= wanted[MM__INTEGER];
+  left->sses -= wanted[MM__SSE];
   return true;
+}
+
+/* A complex long double comes back in st(0) and st(1): 3.2.3, "Returning of Values", COMPLEX_X87.
+ */
+bool mm__classify_returns_memory(const struct mm__type *type, const struct mm__passing *passing) {
+  return type->kind != MM__COMPLEX && type->size != 0 && in_memory(passing);
 }
 
 uint64_t mm__classify_stack_bytes(const struct mm__registry *registry, uint32_t function,
                                   const struct mm__passing *passing) {
   const struct mm__type *type = &registry->types[function];
-  unsigned integers = INTEGER_REGISTERS, sses = SSE_REGISTERS;
+  struct mm__registers left = MM__ALL_REGISTERS;
   uint64_t bytes = 0;
-  if (in_memory(&passing[type->target])) integers--; /* the result's address is in rdi */
+  if (mm__classify_returns_memory(&registry->types[type->target], &passing[type->target]))
+    left.integers--;
   for (uint32_t i = 0; i < type->member_count; i++) {
     uint32_t index = registry->members[type->first_member + i].type;
     const struct mm__type *of = &registry->types[index];
-    if (of->size == 0 || take_registers(&passing[index], &integers, &sses)) continue;
+    if (of->size == 0 || mm__classify_take(&passing[index], &left)) continue;
     uint64_t align = of->align > 8 ? of->align : 8;
     bytes = (bytes + align - 1) & -align;
     bytes += ((uint64_t)of->size + 7) & -(uint64_t)8;

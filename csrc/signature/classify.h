@@ -15,11 +15,30 @@
 struct mm__passing {
   uint16_t integer, sse, x87;
   bool memory;
+  uint8_t align; /* of the strictest scalar in it: at an offset that is no multiple it is MEMORY */
 };
+
+/* The classes that matter here; X87 stands for X87UP, too. */
+enum mm__class { MM__NO_CLASS, MM__SSE, MM__INTEGER, MM__X87, MM__MEMORY };
+
+/* The registers for arguments that are left. */
+struct mm__registers {
+  unsigned integers, sses;
+};
+#define MM__ALL_REGISTERS ((struct mm__registers){6, 8}) /* rdi rsi rdx rcx r8 r9, xmm0 to xmm7 */
 
 /* Of a type, from its members and those of all types with a lower index. */
 struct mm__passing mm__classify(const struct mm__registry *registry, uint32_t type,
                                 const struct mm__passing *passing);
+
+/* The class of an eightbyte, 0 or 1, of a value that is not in memory. */
+enum mm__class mm__classify_eightbyte(const struct mm__passing *passing, unsigned which);
+
+/* Whether an argument goes in registers, which it then takes; else it goes in memory, whole. */
+bool mm__classify_take(const struct mm__passing *passing, struct mm__registers *left);
+
+/* Whether a result of that type goes to memory whose address the caller passes in rdi. */
+bool mm__classify_returns_memory(const struct mm__type *type, const struct mm__passing *passing);
 
 /* Bytes of arguments in memory, a multiple of 8, for a function type. `passing` has an entry per
  * type. */

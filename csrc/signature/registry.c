@@ -114,6 +114,11 @@ static const char *check_type(const struct mm__registry *view, uint32_t index) {
                    type->align == type->size
                ? NULL
                : bad;
+  case MM__COMPLEX:
+    return scalar(type) && (type->size == 8 || type->size == 16 || type->size == 32) &&
+                   type->align == type->size / 2
+               ? NULL
+               : bad;
   case MM__ENUM: {
     uint8_t kind = view->types[type->target].kind;
     return type->target < index && (kind == MM__SIGNED || kind == MM__UNSIGNED) &&
@@ -143,6 +148,13 @@ static uint64_t stack_limit(const struct mm__registry *view, const struct mm__ty
   return bytes;
 }
 
+/* The Matchmaker trusts the flag no further: it only decides which registers are cleared. */
+static bool returns_x87(const struct mm__registry *view, const struct mm__export *export) {
+  const struct mm__type *result = &view->types[view->types[export->type].target];
+  return export->flags == MM__EXPORT_X87 && result->size == 16 &&
+         (result->kind == MM__STRUCT || result->kind == MM__UNION);
+}
+
 static const char *check_exports(const struct mm__registry *view) {
   for (uint32_t i = 0; i < view->export_count; i++) {
     const struct mm__export *export = &view->exports[i];
@@ -155,9 +167,10 @@ static const char *check_exports(const struct mm__registry *view) {
     if (!view->strings[export->prototype]) return "an export without a prototype";
     if (export->type >= view->type_count || view->types[export->type].kind != MM__FUNCTION)
       return "an export that is not a function";
-    if (export->stack_bytes % 8 || export->stack_bytes > 0x100000 || export->flags ||
+    if (export->stack_bytes % 8 || export->stack_bytes > 0x100000 ||
         export->stack_bytes > stack_limit(view, &view->types[export->type]))
       return "an export with impossible arguments";
+    if (export->flags && !returns_x87(view, export)) return "an export with an impossible result";
   }
   return NULL;
 }

@@ -24,6 +24,7 @@ enum mm__kind {
   MM__STRUCT = 9,  /* members: its fields; size 0 and no members: incomplete */
   MM__UNION = 10,
   MM__FUNCTION = 11, /* target: its result; members: its parameters */
+  MM__COMPLEX = 12,  /* two floats of half the size: the real part, the imaginary part */
   MM__KIND_COUNT
 };
 
@@ -32,6 +33,10 @@ enum mm__type_flags {
   MM__TYPE_VARIADIC = 2,   /* a function with ... */
   MM__TYPE_INCOMPLETE = 4, /* a struct, union or enum that was only named */
   MM__TYPE_CONST_NAME = 8, /* `alias` is the name of the const type */
+};
+
+enum mm__export_flags {
+  MM__EXPORT_X87 = 1, /* its result is an aggregate that comes back in st(0) */
 };
 
 /* 32 bytes. Names are offsets into the strings, 0 (the empty string) for none. A type refers only
@@ -64,7 +69,7 @@ struct mm__export {
   uint32_t type;      /* index of its MM__FUNCTION type */
   uint64_t address;
   uint32_t stack_bytes; /* of arguments passed in memory, a multiple of 8 (psABI x86-64 3.2.3) */
-  uint32_t flags;
+  uint32_t flags;       /* bits of enum mm__export_flags */
 };
 
 struct mm__registry_header {

@@ -15,7 +15,8 @@ enum {
   W_FLOAT = 1 << 12,
   W_DOUBLE = 1 << 14,
   W_SIGNED = 1 << 16,
-  W_UNSIGNED = 1 << 18
+  W_UNSIGNED = 1 << 18,
+  W_COMPLEX = 1 << 20
 };
 
 static const struct {
@@ -32,6 +33,8 @@ static const struct {
                   {"double", W_DOUBLE},
                   {"signed", W_SIGNED},
                   {"__signed__", W_SIGNED},
+                  {"_Complex", W_COMPLEX},
+                  {"__complex__", W_COMPLEX},
                   {"unsigned", W_UNSIGNED},
                   {"struct", 0},
                   {"union", 0},
@@ -61,6 +64,10 @@ static const struct {
     {W_FLOAT, 0, MM__FLOAT, 4, "float"},
     {W_DOUBLE, 0, MM__FLOAT, 8, "double"},
     {W_DOUBLE | W_LONG, 0, MM__FLOAT, 16, "long double"},
+    {W_FLOAT | W_COMPLEX, 0, MM__COMPLEX, 8, "float _Complex"},
+    {W_DOUBLE | W_COMPLEX, 0, MM__COMPLEX, 16, "double _Complex"},
+    {W_COMPLEX, 0, MM__COMPLEX, 16, "double _Complex"},
+    {W_DOUBLE | W_LONG | W_COMPLEX, 0, MM__COMPLEX, 32, "long double _Complex"},
 };
 
 /* Known without a declaration: <stdint.h>, <stddef.h>, <sys/types.h> of glibc on x86-64. */
@@ -113,11 +120,10 @@ static bool is_one_of(const struct mm__parser *parser, const char *const *words,
 
 bool mm__parse_refused(struct mm__parser *parser) {
   static const char *const words[] = {
-      "__attribute__",  "__int128",         "__int128_t", "__uint128_t", "_Complex",
-      "__complex__",    "_Imaginary",       "_Atomic",    "_Alignas",    "_Alignof",
-      "_Static_assert", "_Thread_local",    "_Generic",   "__asm__",     "asm",
-      "__typeof__",     "typeof",           "sizeof",     "_Float128",   "__float128",
-      "va_list",        "__builtin_va_list"};
+      "__attribute__", "__int128",  "__int128_t", "__uint128_t",    "_Imaginary",
+      "_Atomic",       "_Alignas",  "_Alignof",   "_Static_assert", "_Thread_local",
+      "_Generic",      "__asm__",   "asm",        "__typeof__",     "typeof",
+      "sizeof",        "_Float128", "__float128", "va_list",        "__builtin_va_list"};
   if (!is_one_of(parser, words, sizeof words / sizeof *words)) return false;
   mm__parser_fail(parser, &parser->token, "`%.*s` is not supported", (int)parser->token.length,
                   parser->text + parser->token.start);

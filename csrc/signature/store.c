@@ -256,7 +256,8 @@ bool mm__store_alias(struct mm__store *store, uint32_t type, uint32_t alias, boo
 
 bool mm__store_scalar(struct mm__store *store, uint8_t kind, uint32_t size, const char *name,
                       uint32_t *index) {
-  struct mm__type type = {.kind = kind, .size = size, .align = (uint16_t)(size ? size : 1)};
+  uint32_t align = kind == MM__COMPLEX ? size / 2 : size ? size : 1;
+  struct mm__type type = {.kind = kind, .size = size, .align = (uint16_t)align};
   return mm__store_string(store, name, strlen(name), &type.name) &&
          mm__store_type(store, &type, NULL, index);
 }

@@ -516,7 +516,7 @@ static void names_each_error(void) {
       {"__attribute__((cdecl)) int f(void)", "`__attribute__` is not supported"},
       {"int f(void) __attribute__((pure))", "`__attribute__` is not supported"},
       {"__int128 f(void)", "`__int128` is not supported"},
-      {"double _Complex f(void)", "`_Complex` is not supported"},
+      {"int _Complex f(void)", "these words make no type together"},
       {"_Atomic int f(void)", "`_Atomic` is not supported"},
       {"int f(_Atomic(int) *a)", "`_Atomic` is not supported"},
       {"int f(int a[sizeof(int)])", "`sizeof` is not supported"},

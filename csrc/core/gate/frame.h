@@ -41,7 +41,7 @@ struct mm__frame {
   uint64_t image_stack; /* where the image starts: at its stack arguments */
   uint32_t host_mxcsr, image_mxcsr;
   uint16_t host_x87, image_x87;
-  uint32_t x87_result; /* the result is a long double, in st(0) */
+  uint32_t x87_result; /* how much of the result is in st(0) and st(1) */
   uint64_t self;
   uint64_t caller_stack; /* the caller's stack arguments */
   uint64_t stack_bytes;  /* how many there are */

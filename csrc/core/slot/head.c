@@ -112,9 +112,11 @@ int mm__head_load(int file, uint64_t file_bytes, struct mm__kept *kept, struct m
   return status;
 }
 
-static bool returns_x87(const struct mm__registry *registry, const struct mm__export *export) {
+/* How many registers of the x87 hold the result. */
+static uint32_t x87_results(const struct mm__registry *registry, const struct mm__export *export) {
   const struct mm__type *result = &registry->types[registry->types[export->type].target];
-  return result->kind == MM__FLOAT && result->size == 16;
+  if (result->kind == MM__COMPLEX && result->size == 32) return 2;
+  return (result->kind == MM__FLOAT && result->size == 16) || export->flags & MM__EXPORT_X87;
 }
 
 long mm__head_seal(const struct mm__kept *kept, const struct mm__head *head) {
@@ -123,7 +125,7 @@ long mm__head_seal(const struct mm__kept *kept, const struct mm__head *head) {
   for (uint32_t i = 0; i < registry->export_count; i++) {
     const struct mm__export *export = &registry->exports[i];
     *entries++ =
-        (struct mm__entry){export->address, export->stack_bytes, returns_x87(registry, export)};
+        (struct mm__entry){export->address, export->stack_bytes, x87_results(registry, export)};
   }
   for (uint32_t i = 0; i < head->facts->hook_count; i++)
     *entries++ = (struct mm__entry){.address = head->facts->hooks[i]};

@@ -186,6 +186,9 @@ mm__gate_enter:
     cmpl $0, MM__FRAME_X87_RESULT(%rbx)
     je .Lleave
     fldz
+    cmpl $2, MM__FRAME_X87_RESULT(%rbx)
+    jne .Lleave
+    fldz
     jmp .Lleave
 
 .Lslow_fs:
