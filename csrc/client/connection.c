@@ -1,5 +1,5 @@
 /* client/connection.c - connects this library to the process's Matchmaker, counts its users, and
- * sees threads end. */
+ * sees threads end and processes fork. */
 #include "base/error.h"
 #include "client/client.h"
 #include "core/host/connect.h"
@@ -19,8 +19,8 @@ static __thread struct {
 static const struct mm__core_table *core;
 static unsigned users;
 static pthread_key_t thread_key;
-static pthread_once_t key_once = PTHREAD_ONCE_INIT;
-static int key_error;
+static pthread_once_t watch_once = PTHREAD_ONCE_INIT;
+static int watch_error;
 
 /* Without a Matchmaker there is nobody to ask: the alternate stack that was made for the thread
  * goes. */
@@ -45,7 +45,33 @@ static void thread_ends(void *unused) {
     release_alone(&here.anchor);
 }
 
-static void make_key(void) { key_error = pthread_key_create(&thread_key, thread_ends); }
+/* --- fork --- */
+
+static const struct mm__core_table *forking; /* what this copy has prepared */
+
+/* Under the loader's lock, so that nobody unmaps the Matchmaker while its locks are taken. */
+static int prepare_in_turn(struct dl_phdr_info *info, size_t size, void *unused) {
+  (void)info, (void)size, (void)unused;
+  forking = core;
+  if (forking) forking->fork(MM__FORK_PREPARE);
+  return 1;
+}
+
+static void before_fork(void) { dl_iterate_phdr(prepare_in_turn, NULL); }
+
+static void after_fork(enum mm__fork when) {
+  const struct mm__core_table *table = forking;
+  forking = NULL;
+  if (table) table->fork(when);
+}
+
+static void in_parent(void) { after_fork(MM__FORK_PARENT); }
+static void in_child(void) { after_fork(MM__FORK_CHILD); }
+
+static void watch_process(void) {
+  watch_error = pthread_key_create(&thread_key, thread_ends);
+  if (!watch_error) watch_error = pthread_atfork(before_fork, in_parent, in_child);
+}
 
 static void watch_thread(struct mm__anchor *anchor) { pthread_setspecific(thread_key, anchor); }
 
@@ -136,8 +162,9 @@ int mm_init(const struct mm_config *config, struct mm_error *error) {
   struct turn turn = {config, error ? error : &ours, MM_OK}; /* connecting tells its status by it */
   int status = config ? check_config(config, turn.error) : MM_OK;
   if (status != MM_OK) return status;
-  pthread_once(&key_once, make_key);
-  if (key_error) return mm__fail_system(error, MM_ERROR_SYSTEM, key_error, "cannot watch threads");
+  pthread_once(&watch_once, watch_process);
+  if (watch_error)
+    return mm__fail_system(error, MM_ERROR_SYSTEM, watch_error, "cannot watch threads and forks");
   dl_iterate_phdr(connect_in_turn, &turn);
   return turn.status;
 }

@@ -14,7 +14,7 @@
 
 __attribute__((section(".tables"), aligned(4096))) struct mm__tables mm__tables;
 uint32_t mm__users;
-static uint32_t life_lock; /* of init and finalize; taken before mm__core_lock */
+uint32_t mm__life_lock;
 
 int mm__serve_start(const struct mm__serve *serve, struct mm_error *error);
 
@@ -56,9 +56,9 @@ static int start(const struct mm__host *host, struct mm_error *error) {
   mm__cpu_features(mm__tables.cpu);
   mm__has_fsgsbase = host->has_fsgsbase && !(host->without & MM_WITHOUT_FSGSBASE);
   mm__image_start();
-  /* A forked child starts unarmed: madvise(2), MADV_WIPEONFORK. Before Linux 4.14 there is no SUD
-   * either. */
-  mm__call(SYS_madvise, mm__threads_start, mm__threads_end - mm__threads_start, MADV_WIPEONFORK);
+  /* Before Linux 4.14, which cannot, there is no Syscall User Dispatch either. */
+  mm__call(SYS_madvise, mm__wiped_start, mm__wiped_end - mm__wiped_start, MADV_WIPEONFORK);
+  mm__wiped.is_same_process = 1;
   int status = mm__heads_start(error);
   if (status != MM_OK) return status;
   status = map_stub_page(error);
@@ -88,7 +88,7 @@ static int stop(struct mm__thread_record *thread, struct mm_error *error) {
   return MM_OK;
 }
 
-/* One user less. Under life_lock. */
+/* One user less. Under mm__life_lock. */
 static int release(struct mm__thread_record *thread, int *last, struct mm_error *error) {
   static struct mm__thread_record nobody; /* a thread that never crossed may finalize, too */
   if (mm__users == 1) {
@@ -109,7 +109,7 @@ static int init(const struct mm__host *host, struct mm_error *error) {
     return mm__fail(
         error, MM_ERROR_VERSION,
         "this process holds a Matchmaker of another version; use one library in a process");
-  mm__lock(&life_lock);
+  mm__lock(&mm__life_lock);
   mm__lock(&mm__core_lock);
   mm__tables_open();
   configure(host);
@@ -123,7 +123,7 @@ static int init(const struct mm__host *host, struct mm_error *error) {
   if (counted) status = mm__thread_find(&thread, error);
   int last = 0;
   if (counted && status != MM_OK) release(0, &last, 0);
-  mm__unlock(&life_lock);
+  mm__unlock(&mm__life_lock);
   return status;
 }
 
@@ -131,12 +131,12 @@ static int finalize(int *last, struct mm_error *error) {
   uint64_t fs = mm__fs_read();
   *last = 0;
   if (MM__IN_ARENA(fs)) return mm__fail(error, MM_ERROR_BUSY, "called from inside an image");
-  mm__lock(&life_lock);
+  mm__lock(&mm__life_lock);
   *last = mm__users == 0;
   int status = mm__users == 0
                    ? mm__fail(error, MM_ERROR_NOT_CONNECTED, "the Matchmaker is not mapped")
                    : release(fs ? mm__thread_known(fs) : 0, last, error);
-  mm__unlock(&life_lock);
+  mm__unlock(&mm__life_lock);
   return status;
 }
 
@@ -308,7 +308,7 @@ static int list(uint32_t slot, struct mm_image_info *info, struct mm_error *erro
   info->generation = state->generation;
   info->export_count = record->head.registry.export_count;
   info->segment_count = record->head.load_count;
-  info->dead = state->dead;
+  info->dead = state->dead != 0;
   info->base = MM__SLOT_BASE(slot);
   info->mapped_bytes = record->head.memory_bytes;
   info->file_bytes = record->file_bytes;
@@ -324,6 +324,7 @@ __attribute__((section(".core_table"), used)) const struct mm__core_table mm__co
     .init = init,
     .finalize = finalize,
     .thread_ended = mm__thread_ended,
+    .fork = mm__fork,
     .map = mm__image_map,
     .head = head,
     .bind = bind,

@@ -57,16 +57,16 @@ struct mm__outcome {
   uint32_t overflow;  /* 1: the image's stack overflowed */
 };
 
-/* One per thread that ever crossed; fork wipes them (MADV_WIPEONFORK). Clients read the first
- * fields. */
+/* One per thread that ever crossed. Clients read the first fields. */
 struct mm__thread {
-  uint32_t armed;
   uint32_t depth; /* gates this thread is inside of */
   uint32_t id;
-  uint32_t reserved;
   struct mm__outcome outcome;
   /* the rest is core/state.h's */
 };
+
+/* Around a fork(2), in the thread that forks: pthread_atfork(3). */
+enum mm__fork { MM__FORK_PREPARE, MM__FORK_PARENT, MM__FORK_CHILD };
 
 /* An image taken for this thread: nobody else calls, resets or unmaps it until `leave`. */
 struct mm__hold {
@@ -92,6 +92,9 @@ struct mm__core_table {
   int (*finalize)(int *last, struct mm_error *error);
   /* A thread that started is about to exit, on its own stack. */
   void (*thread_ended)(struct mm__anchor *anchor);
+  /* Keeps the tables whole over a fork. In the child, images that other threads were in are put
+   * back to their snapshots. Several copies of the client library may all call it. */
+  void (*fork)(enum mm__fork when);
 
   /* Maps the image at `path`; its slot is its name from then on, together with its generation of
    * mapping `serial`. */

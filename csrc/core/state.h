@@ -65,6 +65,7 @@ struct mm__record {
 } __attribute__((
     aligned(512))); /* so that each lies in one page, which is all that is opened for it */
 
+enum mm__death { MM__DEAD = 1, MM__ABANDONED = 2 /* by the threads of a parent process */ };
 enum mm__opening { MM__CLOSED = 0, MM__OPEN_PIECES = 1, MM__OPEN_ALL = 2 };
 
 struct mm__piece; /* core/guard/pieces.h */
@@ -80,7 +81,7 @@ struct mm__state {
   uint32_t depth;           /* calls inside one another */
   uint32_t holds;           /* how often the owner has entered: calls, staging, reset */
   uint32_t guard_open;      /* enum mm__opening */
-  uint32_t dead;
+  uint32_t dead;            /* 0, or an enum mm__death */
   uint32_t generation, map_changed;
   uint64_t stack;        /* the next call of this thread starts below it */
   uint64_t heap_high;    /* brk */
@@ -118,10 +119,11 @@ struct mm__thread_record {
   uint32_t has_timer;
   uint32_t is_limited; /* the timer runs, for the call that this thread is in */
   uint32_t expired;    /* it has run out */
+  uint64_t limit_ns;   /* what it was set to */
   uint32_t in_hook;    /* a fault of an on-map hook does not reset: the hooks would run again */
   siginfo_t deferred_info[MM__DEFERRED_LIMIT];
   uint32_t used; /* claimed */
-  uint32_t reserved;
+  uint32_t number;
 };
 
 struct mm__tables {
@@ -144,13 +146,22 @@ extern uint32_t mm__has_fsgsbase;
 /* Syscall User Dispatch knows its inclusive mode: no selector is needed. */
 extern uint32_t mm__inclusive;
 extern uint32_t mm__users;
+
+/* What a forked child finds zero: madvise(2), MADV_WIPEONFORK. It does not inherit Syscall User
+ * Dispatch, so no thread of it is armed. */
+struct mm__wiped {
+  uint8_t armed[MM__THREAD_LIMIT]; /* by number of the record */
+  uint32_t is_same_process;
+};
+extern struct mm__wiped mm__wiped;
 extern uint8_t mm__text_start[], mm__text_end[], mm__tables_start[], mm__tables_end[];
-extern uint8_t mm__threads_start[], mm__threads_end[], mm__image_end[];
+extern uint8_t mm__wiped_start[], mm__wiped_end[], mm__image_end[];
 
 /* --- lock.c --- */
 void mm__lock(uint32_t *lock);
 void mm__unlock(uint32_t *lock);
 extern uint32_t mm__core_lock;
+extern uint32_t mm__life_lock; /* of init and finalize; taken before mm__core_lock */
 
 /* Opens the tables, or one record of them, for writing, and closes them. Under mm__core_lock. */
 void mm__tables_open(void);
@@ -173,6 +184,10 @@ int mm__thread_find(struct mm__thread_record **thread, struct mm_error *error);
 void mm__thread_ready(struct mm__thread_record *thread);
 void mm__thread_ended(struct mm__anchor *anchor);
 void mm__thread_disarm(struct mm__thread_record *thread);
+/* Frees a record. */
+void mm__thread_forget(struct mm__thread_record *thread);
+/* The record that the thread of this anchor had before a fork, or NULL. */
+struct mm__thread_record *mm__thread_before_fork(const struct mm__anchor *anchor);
 static inline struct mm__anchor *mm__thread_anchor(uint64_t fs) {
   return (struct mm__anchor *)(fs + (uint64_t)mm__tables.host.anchor_offset);
 }
@@ -181,8 +196,15 @@ static inline struct mm__anchor *mm__thread_anchor(uint64_t fs) {
 static inline struct mm__thread_record *mm__thread_known(uint64_t fs) {
   struct mm__anchor *anchor = mm__thread_anchor(fs);
   struct mm__thread_record *thread = anchor->record;
-  return thread && thread->anchor == anchor && thread->seen.armed ? thread : 0;
+  return thread && thread->anchor == anchor && mm__wiped.armed[thread->number] ? thread : 0;
 }
+
+/* --- fork.c --- */
+void mm__fork(enum mm__fork when);
+/* In a child that has just been found to be one: what its parent's other threads had is nobody's. */
+void mm__fork_adopt(struct mm__thread_record *thread);
+/* Then, with the thread armed: the images that they were in are reset. */
+void mm__fork_reset(struct mm__thread_record *thread);
 
 /* --- a stub's address and back --- */
 static inline uint64_t mm__stub_address(uint32_t slot, uint32_t index) {

@@ -1,8 +1,8 @@
 /* core/thread.c - the threads that ever crossed: FS, Syscall User Dispatch, the alternate signal
  * stack.
  * A thread is known by its anchor, a piece of its own thread-local storage, which a new thread
- * finds zero; its record lies in memory that fork wipes, because a forked child does not inherit
- * Syscall User Dispatch. What the kernel may still look at when the Matchmaker has gone (selector,
+ * finds zero. That it is armed stands in memory that fork wipes, because a forked child does not
+ * inherit Syscall User Dispatch; its record stays, because the child may be inside a call. What the kernel may still look at when the Matchmaker has gone (selector,
  * alternate stack) belongs to the anchor. */
 #include "base/error.h"
 #include "core/fault/fault.h"
@@ -18,8 +18,8 @@
 #define PR_SYS_DISPATCH_INCLUSIVE_ON 2 /* Documentation/admin-guide/syscall-user-dispatch.rst */
 #endif
 
-__attribute__((section(".threads"),
-               aligned(4096))) struct mm__thread_record mm__threads[MM__THREAD_LIMIT];
+struct mm__thread_record mm__threads[MM__THREAD_LIMIT];
+__attribute__((section(".wiped"), aligned(4096))) struct mm__wiped mm__wiped;
 uint32_t mm__has_fsgsbase;
 uint32_t mm__inclusive;
 
@@ -69,19 +69,28 @@ static struct mm__thread_record *claim(void) {
   for (uint32_t i = 0; i < MM__THREAD_LIMIT; i++) {
     uint32_t unused = 0;
     if (!mm__threads[i].used && __atomic_compare_exchange_n(&mm__threads[i].used, &unused, 1, 0,
-                                                            __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+                                                            __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+      mm__threads[i].number = i;
       return &mm__threads[i];
+    }
   }
   return 0;
 }
 
-static void forget(struct mm__thread_record *thread) {
+void mm__thread_forget(struct mm__thread_record *thread) {
+  mm__wiped.armed[thread->number] = 0;
   memset(&thread->seen, 0, sizeof *thread - sizeof thread->used);
   __atomic_store_n(&thread->used, 0, __ATOMIC_RELEASE);
 }
 _Static_assert(__builtin_offsetof(struct mm__thread_record, used) ==
                    sizeof(struct mm__thread_record) - sizeof(uint64_t),
-               "`used` comes last");
+               "`used` comes last, but for the number");
+
+struct mm__thread_record *mm__thread_before_fork(const struct mm__anchor *anchor) {
+  struct mm__thread_record *thread = anchor->record;
+  bool ours = (uint64_t)thread - (uint64_t)mm__threads < sizeof mm__threads;
+  return ours && thread->anchor == anchor ? thread : 0;
+}
 
 /* Faults of the image must not need the image's stack. A host's own alternate stack will do when it
  * is big enough. */
@@ -129,7 +138,10 @@ struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error) {
     return 0;
   }
   struct mm__anchor *anchor = mm__thread_anchor(fs);
-  struct mm__thread_record *thread = claim();
+  struct mm__thread_record *thread = mm__thread_before_fork(anchor);
+  bool is_child = !mm__wiped.is_same_process;
+  if (is_child) mm__fork_adopt(thread);
+  if (!thread) thread = claim();
   if (!thread) {
     mm__fail(error, MM_ERROR_LIMIT, "more than %d threads have called images", MM__THREAD_LIMIT);
     return 0;
@@ -141,14 +153,15 @@ struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error) {
   if (mm__failed(result)) {
     mm__fail_system(error, result == -EINVAL ? MM_ERROR_UNSUPPORTED : MM_ERROR_SYSTEM, (int)-result,
                     "cannot trap the system calls of this thread");
-    forget(thread);
+    mm__thread_forget(thread);
     return 0;
   }
   unblock_synchronous();
   thread->anchor = anchor;
-  thread->seen.armed = 1;
+  mm__wiped.armed[thread->number] = 1;
   anchor->record = thread;
   if (mm__tables.host.thread_started) mm__tables.host.thread_started(anchor);
+  if (is_child) mm__fork_reset(thread);
   return thread;
 }
 
@@ -180,7 +193,7 @@ void mm__thread_disarm(struct mm__thread_record *thread) {
   mm__call(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_OFF, 0, 0, 0);
   release_stack(anchor);
   anchor->record = 0;
-  forget(thread);
+  mm__thread_forget(thread);
 }
 
 void mm__thread_ended(struct mm__anchor *anchor) {

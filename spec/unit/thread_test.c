@@ -329,6 +329,58 @@ static void a_child_of_a_second_thread_calls(void) {
   mm_image_release(image);
 }
 
+/* --- a fork while another thread is inside --- */
+
+static struct mm_image *inside, *free_one;
+
+static void other_child_body(void *unused) {
+  (void)unused;
+  struct mm_image_info info;
+  if (CALL_INT(inside, "counter_get") != 100) _exit(1); /* put back */
+  if (CALL_INT(inside, "counter_next") != 101) _exit(2);
+  mm_image_info(inside, &info, NULL);
+  if (info.dead || info.generation != 2) _exit(3);
+  if (CALL_INT(free_one, "entered_count") != 0) _exit(4);
+  mm_image_info(free_one, &info, NULL);
+  if (info.generation != 1) _exit(5);
+  if (mm_reset(inside, NULL) != MM_OK || mm_unmap(inside, NULL) != MM_OK) _exit(6);
+  if (mm_finalize(NULL) != MM_OK) _exit(7);
+}
+
+/* A child that nobody told of: no handler of pthread_atfork(3) runs. */
+static int in_bare_child(void (*body)(void *)) {
+  int status = -1;
+  pid_t child = (pid_t)syscall(SYS_fork);
+  if (child == 0) {
+    limit_time();
+    body(NULL);
+    _exit(0);
+  }
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status;
+}
+
+static void a_child_finds_the_image_that_another_thread_was_in(void) {
+  struct meeting meeting;
+  char output[512];
+  inside = map_image("gate");
+  free_one = map_image("nested_other");
+  CALL_INT(inside, "counter_next");
+  CALL_INT(free_one, "entered_count");
+  for (int i = 0; i < 4; i++) {
+    meet(&meeting, inside);
+    if (i % 2)
+      CHECK_EQUAL(0, in_bare_child(other_child_body) >> 8);
+    else
+      CHECK_EQUAL(0, in_child(other_child_body, NULL, output, sizeof output));
+    part(&meeting);
+  }
+  CHECK_EQUAL(101, CALL_INT(inside, "counter_get"));
+  mm_image_release(inside);
+  mm_image_release(free_one);
+}
+
 static void all_tests(void) {
   connect_client();
   RUN(an_image_runs_one_call_at_a_time);
@@ -340,6 +392,7 @@ static void all_tests(void) {
   RUN(a_thread_calls_again_after_a_finalize_and_an_init);
   RUN(a_thread_may_end_after_finalize);
   RUN(a_child_of_a_second_thread_calls);
+  RUN(a_child_finds_the_image_that_another_thread_was_in);
   CHECK_EQUAL(MM_OK, mm_finalize(NULL));
 }
 

@@ -62,6 +62,7 @@ bool mm__deadline_arm(struct mm__thread_record *thread, uint64_t timeout_ns) {
   if (!thread->has_timer && !make_timer(thread)) return false;
   thread->expired = 0;
   thread->is_limited = 1;
+  thread->limit_ns = timeout_ns;
   set_timer(thread, timeout_ns, AGAIN_NS);
   return true;
 }

@@ -213,7 +213,7 @@ struct mm__frame *mm__gate_finish_fault(struct mm__frame *frame) {
     if (record->dead_on_fault || thread->in_hook) {
       state->kept_open = 0;
       mm__guard_close(record, state);
-      state->dead = 1;
+      state->dead = MM__DEAD;
     } else {
       struct mm__outcome outcome = thread->seen.outcome;
       outcome.was_reset = mm__image_reset_held(frame->slot, thread, 0) == MM_OK;

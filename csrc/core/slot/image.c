@@ -495,7 +495,7 @@ int mm__image_reset_held(uint32_t slot, struct mm__thread_record *thread, struct
   int status = done ? mm__image_hooks(slot, thread, 1, error)
                     : mm__fail(error, MM_ERROR_SYSTEM,
                                "%s: the kernel does not give its memory back", record->path);
-  if (status != MM_OK) state->dead = 1;
+  if (status != MM_OK) state->dead = MM__DEAD;
   return status;
 }
 
