@@ -109,6 +109,8 @@ void mm_image_release(struct mm_image *image) {
   remove_handle(image);
   free_functions(image->functions);
   mm__symbol_table_free(image->symbols);
+  mm__heap_close(image->heap);
+  mm__builder_free(image->builder);
   pthread_mutex_destroy(&image->lock);
   free(image->block);
   free(image->path);

@@ -5,6 +5,7 @@
 #include "core/gate/gate.h"
 #include "core/guard/guard.h"
 #include "core/mediation/mediation.h"
+#include "core/slot/area.h"
 #include "core/slot/head.h"
 #include "core/slot/image.h"
 #include "image/cpu.h"
@@ -334,6 +335,10 @@ __attribute__((section(".core_table"), used)) const struct mm__core_table mm__co
     .limit = limit,
     .stage = stage,
     .string = string,
+    .claim = mm__area_claim,
+    .release = mm__area_release,
+    .read = mm__area_read,
+    .write = mm__area_write,
     .outcome = outcome_of,
     .reset = reset,
     .unmap = unmap,

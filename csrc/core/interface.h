@@ -122,6 +122,18 @@ struct mm__core_table {
    * bytes of it. */
   int (*string)(const struct mm__hold *hold, uint64_t address, uint64_t limit, uint64_t *length,
                 struct mm_error *error);
+  /* Within a hold: takes memory in the slot for the client, zeroed, in multiples of MM__AREA_GRAIN
+   * and aligned to it, counted as the image's. A reset takes it back. MM_ERROR_LIMIT. */
+  int (*claim)(const struct mm__hold *hold, uint64_t bytes, uint64_t *address,
+               struct mm_error *error);
+  int (*release)(const struct mm__hold *hold, uint64_t address, uint64_t bytes,
+                 struct mm_error *error);
+  /* Within a hold: copies from the image what its own code could read (else MM_ERROR_RESULT), or to
+   * where that could write (else MM_ERROR_RANGE). Any address will do. */
+  int (*read)(const struct mm__hold *hold, uint64_t address, void *to, uint64_t bytes,
+              struct mm_error *error);
+  int (*write)(const struct mm__hold *hold, uint64_t address, const void *from, uint64_t bytes,
+               struct mm_error *error);
   /* How the last call through a stub in this thread ended; clears it. Fills `error`: all facts but
    * symbol and module; the message is only what happened ("SIGSEGV writing 0x0", "exit(3)"), for
    * the client to complete. */

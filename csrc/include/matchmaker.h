@@ -190,6 +190,25 @@ MM_API int mm_bind(struct mm_image *image, const char *name, const char *expecte
 MM_API int mm_request_call(struct mm_function *function, void *result, void **args,
                            struct mm_error *error);
 
+/* Memory inside the image, for what a call gets a pointer to. mm_allocate gives `bytes` of it,
+ * zeroed, aligned to 16, until mm_free, a reset (a fault resets, too) or the end of the mapping. The
+ * image may write to it, and so may its client through mm_write; with MM_GUARD_PAGES the client's
+ * own code may only read it. It counts as memory that the image takes. Errors of mm_allocate:
+ * MM_ERROR_LIMIT, MM_ERROR_MEMORY; of mm_free: MM_ERROR_ARGUMENT (mm_allocate did not give it, or
+ * it is gone); of both: MM_ERROR_NULL, MM_ERROR_UNMAPPED, MM_ERROR_DEAD. mm_free(image, NULL) does
+ * nothing. */
+MM_API int mm_allocate(struct mm_image *image, size_t bytes, void **memory, struct mm_error *error);
+MM_API int mm_free(struct mm_image *image, void *memory, struct mm_error *error);
+
+/* Copies between the client and any memory of the image. `from` of mm_read and `to` of mm_write may
+ * be any address, what an image returned included: one that is not the image's is an error and no
+ * fault. Errors: MM_ERROR_RESULT (mm_read: nothing readable is there), MM_ERROR_RANGE (mm_write: the
+ * image itself could not write there), MM_ERROR_NULL, MM_ERROR_UNMAPPED, MM_ERROR_DEAD. */
+MM_API int mm_read(struct mm_image *image, const void *from, void *to, size_t bytes,
+                   struct mm_error *error);
+MM_API int mm_write(struct mm_image *image, void *to, const void *from, size_t bytes,
+                    struct mm_error *error);
+
 /* Puts the image back to its snapshot; pointers into it become stale. Errors: MM_ERROR_UNMAPPED,
  * MM_ERROR_BUSY. */
 MM_API int mm_reset(struct mm_image *image, struct mm_error *error);
