@@ -137,6 +137,10 @@ char *mm__thread_text(size_t bytes);
 
 /* Completes the facts of a fault: symbol, offset, module, and the message. `image` may be NULL. */
 void mm__fault_explain(struct mm_image *image, struct mm_error *error);
+/* Describes this library's mapped images, at most `limit`; returns how many there are. */
+uint32_t mm__images_mapped(struct mm_client_image *images, uint32_t limit);
+/* In a forked child: no thread holds the lock of the handles. */
+void mm__images_forked(void);
 /* The handle of the mapping in `slot`, NULL when it is none of ours. */
 struct mm_image *mm__image_in_slot(uint32_t slot);
 
@@ -146,6 +150,15 @@ struct mm_image *mm__image_in_slot(uint32_t slot);
  * field that holds it. */
 bool mm__aggregate_foreign(const struct mm__registry *registry, uint32_t type, const void *bytes,
                            uint32_t slot, uint64_t *address, const char **member);
+
+/* --- list.c: this process's entry in the list of clients. What fails is kept for mm_clients_lack.
+ * --- */
+void mm__list_join(bool wanted);
+void mm__list_update(void);
+void mm__list_leave(void);
+/* A forked child has no entry until a thread of it crosses, or it maps. */
+void mm__list_thread_started(void);
+void mm__list_forked(void);
 
 /* --- thunk.c: the only user of libffi --- */
 

@@ -126,6 +126,7 @@ struct mm_config {
   uint64_t image_bytes_limit; /* largest image in bytes of address space; 0: 16 GiB */
   uint32_t export_limit;      /* exports per image; 0: 4096 */
   uint32_t without;           /* bits of enum mm_without; read by the first mm_init only */
+  uint32_t unlisted;          /* 1: not in the list that mm_clients reads */
 };
 
 struct mm_map_options {
@@ -150,6 +151,26 @@ struct mm_image_info {
   uint64_t mapped_bytes; /* address space of its segments */
   uint64_t file_bytes;
   uint64_t calls, faults;
+};
+
+/* What `mm_clients` tells of one process, and of what it has mapped. */
+struct mm_client_image {
+  uint64_t mapped_bytes;
+  uint32_t slot;
+  uint32_t guard;
+  char path[256];
+};
+
+struct mm_client {
+  int32_t pid;
+  uint32_t user;
+  uint32_t is_self;    /* 1: the process that asks */
+  uint32_t is_foreign; /* 1: in another pid namespace: nobody here can tell whether it still runs */
+  int64_t started;     /* when it connected, in seconds since the epoch */
+  uint32_t image_count;
+  uint32_t reserved;
+  struct mm_client_image *images;
+  char command[256]; /* the beginning of its command line */
 };
 
 struct mm_image;    /* a mapped image; freed by the last mm_image_release */
@@ -226,6 +247,18 @@ MM_API void mm_image_release(struct mm_image *image);
 MM_API int mm_image_info(struct mm_image *image, struct mm_image_info *info,
                          struct mm_error *error);
 MM_API int mm_mapped(uint32_t index, struct mm_image_info *info, struct mm_error *error);
+
+/* All processes of this user that have the Matchmaker mapped, this one too, and their images; to be
+ * freed by mm_clients_free. Works without mm_init. Each client keeps one small file under
+ * $XDG_RUNTIME_DIR/matchmaker, else /run/user/UID/matchmaker, else /tmp/matchmaker-UID; files of
+ * processes that are gone are removed on the way. Errors: MM_ERROR_NULL, MM_ERROR_MEMORY,
+ * MM_ERROR_SYSTEM (no /proc, or no folder that is this user's alone). */
+MM_API int mm_clients(struct mm_client **clients, uint32_t *count, struct mm_error *error);
+MM_API void mm_clients_free(struct mm_client *clients, uint32_t count);
+
+/* Why others do not see this process in their list (a full disk, a folder that is read-only); MM_OK
+ * when they do, or are not meant to. Nothing else fails because of it. */
+MM_API int mm_clients_lack(struct mm_error *error);
 
 /* The number of exports, and the name, prototype and doc string of each; NULL past the end. Strings
  * live with the handle. The prototype is canonical C: "int spell(const char *word)". */
