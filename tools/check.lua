@@ -75,26 +75,47 @@ local function report(self)
   total.passed, total.failed = total.passed + self.passed, total.failed + failed
 end
 
--- A unit program prints `# why` lines, then `ok NAME` or `not ok NAME`.
-local function run_unit(name)
-  local unit, comments = part("unit " .. name), {}
-  local folder = scratch .. "/unit"
-  os.execute("rm -rf " .. folder .. " && mkdir " .. folder)
-  local status, text = run(("%s/unit/%s %s"):format(build, name, folder))
+-- What a unit program prints: `# why` lines, then `ok NAME` or `not ok NAME`.
+local function read_unit(self, text)
+  local comments = {}
   for line in text:gmatch("[^\n]+") do
     if line:find("^ok ") then
-      unit.passed, comments = unit.passed + 1, {}
+      self.passed, comments = self.passed + 1, {}
     elseif line:find("^not ok ") then
-      add_failure(unit, line:match("^not ok (.*)"), comments)
+      add_failure(self, line:match("^not ok (.*)"), comments)
       comments = {}
     elseif line:find("^#") then
       comments[#comments + 1] = line
     end
   end
+end
+
+local function run_unit(name)
+  local unit = part("unit " .. name)
+  local folder = scratch .. "/unit"
+  os.execute("rm -rf " .. folder .. " && mkdir " .. folder)
+  local status, text = run(("%s/unit/%s %s"):format(build, name, folder))
+  read_unit(unit, text)
   if status > 1 or status ~= 0 and #unit.failures == 0 then
     add_failure(unit, "the program " .. how_it_ended(status), last_lines(text, 10))
   end
   report(unit)
+end
+
+-- Unit programs on another kernel, in an emulator whose CPU has what this one may lack.
+local function run_guest(kernel, names)
+  local guest = part("kernel " .. kernel)
+  local _, text = run(("env MM_BUILD=%s spec/qemu/run.sh %s %s")
+    :format(quote(build), kernel, names))
+  read_unit(guest, text)
+  for name, digits in text:gmatch("\nunit (%S+).-\nstatus (%d+)") do
+    local status = tonumber(digits)
+    if status > 1 then add_failure(guest, name .. " " .. how_it_ended(status)) end
+  end
+  if not text:find("\ndone\n") then
+    add_failure(guest, "it did not come to its end", last_lines(text, 10))
+  end
+  report(guest)
 end
 
 -- Adds what tools/busted_events.lua wrote. Returns whether the runner came to its end, what it did
@@ -166,6 +187,11 @@ end
 
 for _, path in ipairs(words("ls spec/unit/*.c 2>/dev/null")) do
   run_unit(path:match("([^/]+)%.c$"))
+end
+if options["--slow"] then
+  for _, kernel in ipairs { "6.1", "6.12" } do
+    run_guest(kernel, "slot_map memory gate fault stray thread signal deadline request_map")
+  end
 end
 local files = words("ls spec/*_spec.lua 2>/dev/null")
 for _, lua in ipairs(luas) do

@@ -8,6 +8,7 @@ has_library() { pkg-config --exists "$1" 2>/dev/null; }
 has_header() { echo "#include <$1>" | "${CC:-cc}" -E - >/dev/null 2>&1; }
 has_command() { command -v "$1" >/dev/null 2>&1; }
 has_module() { "$1" -e "require '$2'" >/dev/null 2>&1; }
+has_busybox() { ! ldd "$(command -v busybox)" >/dev/null 2>&1 && has_command busybox; } # a static one
 has_dictionary() { ls /usr/share/hunspell/*.aff >/dev/null 2>&1; }
 has_big_dictionary() { ls /usr/share/hunspell/hu_HU.aff /usr/share/hunspell/tr_TR.aff >/dev/null 2>&1 || has_dictionary; }
 
@@ -40,6 +41,9 @@ has_command clang-tidy|clang-tidy
 has_command cppcheck|cppcheck
 has_command readelf|binutils
 has_command gdb|gdb
+has_command qemu-system-x86_64|qemu-system-x86
+has_busybox|busybox-static
+has_command cpio|cpio
 has_header hunspell/hunspell.h|libhunspell-dev
 has_big_dictionary|hunspell-hu'
 

@@ -156,6 +156,7 @@ static void puts_everything_back(void) {
   CHECK_EQUAL(100, CALL_INT(image, "counter_get"));
   for (unsigned i = 0; i < sizeof ends / sizeof *ends; i++) {
     const struct end *end = &ends[i];
+    if (emulated && end->signal == SIGBUS) continue;
     int failed = failures, number = strcmp(end->export, "divide") == 0 ? 9 : end->argument;
     void *arguments[] = {&number, &zero};
     uint64_t result = 0;
