@@ -14,7 +14,7 @@ struct search {
 static bool is_foreign(const struct search *search, const void *bytes) {
   uint64_t address;
   memcpy(&address, bytes, sizeof address);
-  return address && (!MM__IN_ARENA(address) || MM__SLOT_OF(address) != search->slot);
+  return !mm__pointer_allowed(address, search->slot);
 }
 
 static const void *find(struct search *search, uint32_t index, const char *bytes) {

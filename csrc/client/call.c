@@ -32,19 +32,14 @@ static const struct mm__type *result_type(const struct mm_function *function) {
   return &function->registry->types[function->type->target];
 }
 
-static const char *owner_of(uint64_t address) {
-  return MM__IN_ARENA(address) ? "another image" : "the client";
-}
-
 /* An image gets only pointers into its own slot, of its present generation. */
 static int check_pointer(const struct calling *calling, uint32_t index, const void *pointer,
                          uint32_t generation) {
   uint64_t address = (uint64_t)pointer;
-  if (!pointer) return MM_OK;
-  if (!MM__IN_ARENA(address) || MM__SLOT_OF(address) != calling->hold.slot)
+  if (!mm__pointer_allowed(address, calling->hold.slot))
     return mm__fail(calling->error, MM_ERROR_OWNER, "%s: argument %u is a pointer of %s",
-                    name_of(calling->function), index + 1, owner_of(address));
-  if (generation && generation != calling->hold.generation)
+                    name_of(calling->function), index + 1, mm__pointer_owner(address));
+  if (address && generation && generation != calling->hold.generation)
     return mm__fail(calling->error, MM_ERROR_STALE,
                     "%s: argument %u is a pointer from before the image was reset",
                     name_of(calling->function), index + 1);
@@ -59,7 +54,7 @@ static int check_aggregate(const struct calling *calling, uint32_t index, const 
                              calling->hold.slot, &address, &member))
     return MM_OK;
   return mm__fail(calling->error, MM_ERROR_OWNER, "%s: `%s` in argument %u is a pointer of %s",
-                  name_of(function), member, index + 1, owner_of(address));
+                  name_of(function), member, index + 1, mm__pointer_owner(address));
 }
 
 static int stage_string(const struct calling *calling, uint32_t index, const char **string,

@@ -11,9 +11,9 @@
 
 #include <pthread.h>
 
-struct mm__builder;
-struct mm__heap;
 struct mm__thunk;
+struct mm__closure;
+struct mm__callback_type;
 struct mm__symbol_table;
 
 struct mm_image {
@@ -24,11 +24,10 @@ struct mm_image {
   struct mm__registry registry;
   pthread_mutex_t lock; /* of the lists below */
   struct mm_function *functions;
-  struct mm__symbol_table *symbols; /* read at the first fault */
-  struct mm__heap *heap;            /* under the image's turn: heap.c */
-  struct mm__builder *builder;      /* of types that are named by text: type.c; one thread's */
-  struct mm__registry types;        /* what it has so far */
-  struct mm_image *next;            /* of all handles */
+  struct mm__callback_type *callback_types;
+  struct mm_callback *callbacks, *released_callbacks; /* the latter ran still, when last seen */
+  struct mm__symbol_table *symbols;                   /* read at the first fault */
+  struct mm_image *next;                              /* of all handles */
 };
 
 struct mm_function {
@@ -78,50 +77,16 @@ int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
 void mm__value_read(const struct mm__registry *registry, uint32_t type, const void *bytes,
                     struct mm__value *value);
 
-/* --- memory.c: an image's memory, as its client reads and writes it. Messages are predicates.
- * `generation`: what an address is of, 0 when that is not known. Errors of all: MM_ERROR_STALE,
- * MM_ERROR_UNMAPPED, MM_ERROR_DEAD, MM_ERROR_NOT_CONNECTED. --- */
-
-/* As mm_allocate; `generation`: which one the memory is of. */
-int mm__image_allocate(struct mm_image *image, uint64_t bytes, uint64_t *address,
-                       uint32_t *generation, struct mm_error *error);
-/* MM_ERROR_ARGUMENT when mm__image_allocate did not give it. */
-int mm__image_free(struct mm_image *image, uint32_t generation, uint64_t address,
-                   struct mm_error *error);
-/* MM_ERROR_RESULT */
-int mm__image_read(struct mm_image *image, uint32_t generation, uint64_t address, void *to,
-                   uint64_t bytes, struct mm_error *error);
-/* MM_ERROR_RANGE */
-int mm__image_write(struct mm_image *image, uint32_t generation, uint64_t address, const void *from,
-                    uint64_t bytes, struct mm_error *error);
-/* Whether the image still is what it was: MM_OK, or why not. */
-int mm__image_current(struct mm_image *image, uint32_t generation, struct mm_error *error);
+/* --- memory.c: an image's memory, as its client reads and writes it. Messages are predicates. --- */
 
 /* Copies the string at `address` of the image into memory of this thread, valid until its next
- * call; NULL for address 0. MM_ERROR_RESULT when no string is there, MM_ERROR_MEMORY. */
+ * call; NULL for address 0. `generation`: what the address is of, 0 when that is not known. Errors:
+ * MM_ERROR_RESULT (no string there), _STALE, _MEMORY, _UNMAPPED, _DEAD. */
 int mm__image_text(struct mm_image *image, uint32_t generation, uint64_t address,
                    struct mm__value *value, struct mm_error *error);
 /* The same, within a hold. */
 int mm__text_take(const struct mm__core_table *core, const struct mm__hold *hold, uint64_t address,
                   struct mm__value *value, struct mm_error *error);
-
-/* --- heap.c: blocks of any size in the area of an image's slot. Within a hold. --- */
-
-/* Zeroed, aligned to 16. MM_ERROR_LIMIT, MM_ERROR_MEMORY. */
-int mm__heap_allocate(struct mm__heap **heap, const struct mm__core_table *core,
-                      const struct mm__hold *hold, uint64_t bytes, uint64_t *address,
-                      struct mm_error *error);
-/* MM_ERROR_ARGUMENT when there is no such block. */
-int mm__heap_free(struct mm__heap *heap, const struct mm__core_table *core,
-                  const struct mm__hold *hold, uint64_t address, struct mm_error *error);
-void mm__heap_close(struct mm__heap *heap);
-
-/* --- type.c: C types by their text --- */
-
-/* The type that `text` names, in the scope of the image's own types: its index in image->types.
- * Indexes stay; the view may move. Errors: MM_ERROR_PROTOTYPE, MM_ERROR_MEMORY. */
-int mm__image_type(struct mm_image *image, const char *text, uint32_t *type, bool *is_const,
-                   struct mm_error *error);
 
 /* Takes the image for this thread with its guard left open between calls, until mm__image_let_go.
  * Errors: MM_ERROR_UNMAPPED, _DEAD, _NOT_CONNECTED. */
@@ -137,12 +102,17 @@ char *mm__thread_text(size_t bytes);
 
 /* Completes the facts of a fault: symbol, offset, module, and the message. `image` may be NULL. */
 void mm__fault_explain(struct mm_image *image, struct mm_error *error);
-/* Describes this library's mapped images, at most `limit`; returns how many there are. */
-uint32_t mm__images_mapped(struct mm_client_image *images, uint32_t limit);
-/* In a forked child: no thread holds the lock of the handles. */
-void mm__images_forked(void);
 /* The handle of the mapping in `slot`, NULL when it is none of ours. */
 struct mm_image *mm__image_in_slot(uint32_t slot);
+
+/* An image gets only pointers into its own slot, and those of callbacks. */
+static inline bool mm__pointer_allowed(uint64_t address, uint32_t slot) {
+  return !address || mm__callback_is_stub(address) ||
+         (MM__IN_ARENA(address) && MM__SLOT_OF(address) == slot);
+}
+static inline const char *mm__pointer_owner(uint64_t address) {
+  return MM__IN_ARENA(address) ? "another image" : "the client";
+}
 
 /* --- aggregate.c --- */
 
@@ -150,15 +120,6 @@ struct mm_image *mm__image_in_slot(uint32_t slot);
  * field that holds it. */
 bool mm__aggregate_foreign(const struct mm__registry *registry, uint32_t type, const void *bytes,
                            uint32_t slot, uint64_t *address, const char **member);
-
-/* --- list.c: this process's entry in the list of clients. What fails is kept for mm_clients_lack.
- * --- */
-void mm__list_join(bool wanted);
-void mm__list_update(void);
-void mm__list_leave(void);
-/* A forked child has no entry until a thread of it crosses, or it maps. */
-void mm__list_thread_started(void);
-void mm__list_forked(void);
 
 /* --- thunk.c: the only user of libffi --- */
 
@@ -172,6 +133,56 @@ void mm__thunk_call(struct mm__thunk *thunk, void *stub, void *result, void **ar
 bool mm__thunk_returns_memory(const struct mm__thunk *thunk);
 const char *mm__thunk_result(const struct mm__thunk *thunk, const void *raw);
 void mm__thunk_free(struct mm__thunk *thunk);
+/* Of arguments in memory. */
+uint64_t mm__thunk_stack_bytes(const struct mm__thunk *thunk);
+
+/* The other way: `code` is a C function pointer of the thunk's type, which runs `run` with pointers
+ * to the arguments. `result` has room for 16 bytes, and narrow integers must be widened; when the
+ * result goes to memory, it is the address that the caller gave. */
+typedef void mm__closure_run(void *result, void **arguments, void *user);
+int mm__closure_make(struct mm__thunk *thunk, mm__closure_run *run, void *user,
+                     struct mm__closure **closure, void **code, struct mm_error *error);
+void mm__closure_free(struct mm__closure *closure);
+
+/* --- callback.c --- */
+
+/* A function type that callbacks of an image have; kept with the image's handle. */
+struct mm__callback_type {
+  const struct mm__registry *registry;
+  uint32_t index; /* of the function type */
+  const struct mm__type *type;
+  struct mm__thunk *thunk;
+  struct mm__callback_type *next;
+};
+
+/* Runs in a callback: `arguments` as results of calls have them, `result` zeroed, as arguments of calls
+ * have it. A failure, which ends the call of the image, has its line in `error`. */
+typedef int mm__callback_run(const struct mm_callback *callback, const struct mm__value *arguments,
+                             struct mm__value *result, struct mm_error *error);
+
+struct mm_callback {
+  struct mm_image *image;
+  const struct mm__callback_type *type;
+  struct mm__closure *closure;
+  void *pointer;
+  mm__callback_run *run;
+  mm_callback_function *function; /* of the C interface; else NULL */
+  void *user;
+  struct mm_callback *next, **at; /* in the image's list */
+};
+
+/* The type that a prototype names, or one of the image's own. Errors: MM_ERROR_PROTOTYPE,
+ * MM_ERROR_UNSUPPORTED, MM_ERROR_MEMORY. */
+int mm__callback_type_of(struct mm_image *image, const char *prototype,
+                         const struct mm__callback_type **type, struct mm_error *error);
+int mm__callback_type_at(struct mm_image *image, uint32_t index,
+                         const struct mm__callback_type **type, struct mm_error *error);
+/* Freed by mm_callback_release. Errors: those of mm_callback. */
+int mm__callback_new(struct mm_image *image, const struct mm__callback_type *type,
+                     mm__callback_run *run, mm_callback_function *function, void *user,
+                     struct mm_callback **callback, struct mm_error *error);
+/* With the image's handle: all that are left. */
+void mm__callbacks_release(struct mm_image *image);
 
 /* --- symbol.c: names for addresses, from the image's own symbol table --- */
 

@@ -23,6 +23,8 @@ struct mm__thunk {
   ffi_cif interface;
   bool returns_memory, has_eightbytes;
   uint16_t result_offset; /* of the first byte that a register holds */
+  uint32_t parameter_count;
+  uint64_t stack_bytes;
   uint32_t piece_count;
   struct piece *pieces;
   ffi_type **types; /* of the pieces; before them that of the result's address */
@@ -168,6 +170,9 @@ static struct mm__passing *classify_all(const struct mm__registry *registry, uin
 static bool prepare(struct making *making, const struct mm__type *type) {
   struct mm__thunk *thunk = making->thunk;
   ffi_type *result = result_type(making, type->target);
+  thunk->parameter_count = type->member_count;
+  thunk->stack_bytes = mm__classify_stack_bytes(
+      making->registry, (uint32_t)(type - making->registry->types), making->passing);
   for (uint32_t i = 0; i < type->member_count; i++)
     add_parameter(making, i, making->registry->members[type->first_member + i].type);
   return ffi_prep_cif(&thunk->interface, FFI_DEFAULT_ABI,
@@ -245,3 +250,52 @@ void mm__thunk_call(struct mm__thunk *thunk, void *stub, void *result, void **ar
 }
 
 void mm__thunk_free(struct mm__thunk *thunk) { free(thunk); }
+
+/* --- closures: calls that come the other way --- */
+
+struct mm__closure {
+  ffi_closure *closure; /* where it may be written */
+  const struct mm__thunk *thunk;
+  mm__closure_run *run;
+  void *user;
+};
+
+uint64_t mm__thunk_stack_bytes(const struct mm__thunk *thunk) { return thunk->stack_bytes; }
+
+/* Puts the pieces of the parameters together again. */
+static void entered(ffi_cif *interface, void *result, void **pieces, void *closure_) {
+  const struct mm__closure *closure = closure_;
+  const struct mm__thunk *thunk = closure->thunk;
+  uint64_t eightbytes[thunk->parameter_count + 1][2];
+  void *arguments[thunk->parameter_count + 1];
+  (void)interface;
+  void *room = thunk->returns_memory ? *(void **)*pieces++ : NULL;
+  for (uint32_t i = 0; i < thunk->piece_count; i++) {
+    const struct piece *piece = &thunk->pieces[i];
+    arguments[piece->parameter] = piece->bytes ? eightbytes[piece->parameter] : pieces[i];
+    if (piece->bytes) eightbytes[piece->parameter][piece->offset / 8] = *(uint64_t *)pieces[i];
+  }
+  if (room) *(void **)result = room;
+  closure->run(room ? room : result, arguments, closure->user);
+  if (thunk->result_offset) memcpy(result, (char *)result + thunk->result_offset, 8);
+}
+
+void mm__closure_free(struct mm__closure *closure) {
+  if (!closure) return;
+  if (closure->closure) ffi_closure_free(closure->closure);
+  free(closure);
+}
+
+int mm__closure_make(struct mm__thunk *thunk, mm__closure_run *run, void *user,
+                     struct mm__closure **result, void **code, struct mm_error *error) {
+  struct mm__closure *closure = malloc(sizeof *closure);
+  if (!closure) return mm__fail(error, MM_ERROR_MEMORY, "out of memory for a callback");
+  *closure = (struct mm__closure){ffi_closure_alloc(sizeof(ffi_closure), code), thunk, run, user};
+  if (!closure->closure || ffi_prep_closure_loc(closure->closure, &thunk->interface, entered,
+                                                closure, *code) != FFI_OK) {
+    mm__closure_free(closure);
+    return mm__fail(error, MM_ERROR_MEMORY, "libffi has no memory for a callback");
+  }
+  *result = closure;
+  return MM_OK;
+}

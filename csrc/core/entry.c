@@ -2,10 +2,10 @@
 #include "base/error.h"
 #include "base/format.h"
 #include "core/fault/fault.h"
+#include "core/gate/callback.h"
 #include "core/gate/gate.h"
 #include "core/guard/guard.h"
 #include "core/mediation/mediation.h"
-#include "core/slot/area.h"
 #include "core/slot/head.h"
 #include "core/slot/image.h"
 #include "image/cpu.h"
@@ -83,6 +83,7 @@ static int stop(struct mm__thread_record *thread, struct mm_error *error) {
   mm__tables_open();
   mm__signals_restore();
   mm__tables_close();
+  mm__callbacks_stop();
   unmap_stub_page();
   mm__heads_stop();
   mm__unlock(&mm__core_lock);
@@ -335,10 +336,9 @@ __attribute__((section(".core_table"), used)) const struct mm__core_table mm__co
     .limit = limit,
     .stage = stage,
     .string = string,
-    .claim = mm__area_claim,
-    .release = mm__area_release,
-    .read = mm__area_read,
-    .write = mm__area_write,
+    .callback_make = mm__callback_make,
+    .callback_free = mm__callback_free,
+    .callback_fail = mm__callback_fail,
     .outcome = outcome_of,
     .reset = reset,
     .unmap = unmap,

@@ -51,6 +51,8 @@ struct mm__outcome {
   int32_t signal, access, exit_status;
   uint32_t slot, export_index, refused_count;
   uint64_t address, instruction;
+  const char
+      *text; /* what happened, where the status says too little; of this thread or constant */
   /* numbers of system calls refused during the call (counted on success, too) */
   uint32_t refused[8];
   uint32_t was_reset; /* 1: the image was put back to its snapshot */
@@ -75,6 +77,17 @@ struct mm__hold {
   uint32_t generation;
   uint64_t mailbox_mark; /* what lay in the mailbox before; more is forgotten when the hold ends */
 };
+
+/* A function of the host that an image may call. */
+struct mm__callback_target {
+  void *function;       /* any C function type */
+  uint64_t stack_bytes; /* of its arguments in memory; a multiple of 8, at most 64 KiB */
+};
+
+static inline bool mm__callback_is_stub(uint64_t address) {
+  return address - (MM__ARENA_LOW + MM__CALLBACKS_OFFSET) < (uint64_t)MM__CALLBACK_INDEXES
+                                                                << MM__STUB_SHIFT;
+}
 
 struct mm__serve;
 
@@ -122,18 +135,15 @@ struct mm__core_table {
    * bytes of it. */
   int (*string)(const struct mm__hold *hold, uint64_t address, uint64_t limit, uint64_t *length,
                 struct mm_error *error);
-  /* Within a hold: takes memory in the slot for the client, zeroed, in multiples of MM__AREA_GRAIN
-   * and aligned to it, counted as the image's. A reset takes it back. MM_ERROR_LIMIT. */
-  int (*claim)(const struct mm__hold *hold, uint64_t bytes, uint64_t *address,
-               struct mm_error *error);
-  int (*release)(const struct mm__hold *hold, uint64_t address, uint64_t bytes,
-                 struct mm_error *error);
-  /* Within a hold: copies from the image what its own code could read (else MM_ERROR_RESULT), or to
-   * where that could write (else MM_ERROR_RANGE). Any address will do. */
-  int (*read)(const struct mm__hold *hold, uint64_t address, void *to, uint64_t bytes,
-              struct mm_error *error);
-  int (*write)(const struct mm__hold *hold, uint64_t address, const void *from, uint64_t bytes,
-               struct mm_error *error);
+  /* A pointer by which the image, and no other, may call a function of the host: it runs on the
+   * host's FS and stack. MM_ERROR_UNMAPPED, _LIMIT, _MEMORY. */
+  int (*callback_make)(uint32_t slot, uint64_t serial, const struct mm__callback_target *target,
+                       void **pointer, struct mm_error *error);
+  /* From now on to call it is a fault of the image. True: it does not run, and is forgotten; false:
+   * it still runs, its function has to stay, and this is to be called again. */
+  bool (*callback_free)(void *pointer, uint64_t serial);
+  /* In a callback: when it returns, the call that called back ends as MM_ERROR_CALLBACK. */
+  void (*callback_fail)(const char *text);
   /* How the last call through a stub in this thread ended; clears it. Fills `error`: all facts but
    * symbol and module; the message is only what happened ("SIGSEGV writing 0x0", "exit(3)"), for
    * the client to complete. */

@@ -24,6 +24,7 @@
 #define MM__RANGE_LIMIT           16384ul
 #define MM__ALTERNATE_STACK_BYTES 0x10000ul
 #define MM__SERVER_STACK_BYTES    0x200000ul
+#define MM__CALLBACK_TEXT         512
 
 /* The kernel's struct sigaction (arch/x86/include/uapi/asm/signal.h). */
 struct mm__action {
@@ -122,6 +123,9 @@ struct mm__thread_record {
   uint64_t limit_ns;   /* what it was set to */
   uint32_t in_hook;    /* a fault of an on-map hook does not reset: the hooks would run again */
   siginfo_t deferred_info[MM__DEFERRED_LIMIT];
+  struct mm__callback_frame *callback; /* the newest that runs */
+  /* What the callback said that failed last. */
+  char callback_text[MM__CALLBACK_TEXT];
   uint32_t used; /* claimed */
   uint32_t number;
 };

@@ -54,7 +54,8 @@ extern "C" {
   ROW(MM_ERROR_EXIT, -41, "exit", "the image called exit")                                         \
   ROW(MM_ERROR_DEAD, -42, "dead", "the image is dead after a fault")                               \
   ROW(MM_ERROR_RESULT, -43, "result", "the image returned something that cannot be read")          \
-  ROW(MM_ERROR_DEADLINE, -44, "deadline", "the call took longer than it may")
+  ROW(MM_ERROR_DEADLINE, -44, "deadline", "the call took longer than it may")                      \
+  ROW(MM_ERROR_CALLBACK, -45, "callback", "a callback failed")
 
 enum mm_status {
   MM_OK = 0,
@@ -126,7 +127,6 @@ struct mm_config {
   uint64_t image_bytes_limit; /* largest image in bytes of address space; 0: 16 GiB */
   uint32_t export_limit;      /* exports per image; 0: 4096 */
   uint32_t without;           /* bits of enum mm_without; read by the first mm_init only */
-  uint32_t unlisted;          /* 1: not in the list that mm_clients reads */
 };
 
 struct mm_map_options {
@@ -153,28 +153,9 @@ struct mm_image_info {
   uint64_t calls, faults;
 };
 
-/* What `mm_clients` tells of one process, and of what it has mapped. */
-struct mm_client_image {
-  uint64_t mapped_bytes;
-  uint32_t slot;
-  uint32_t guard;
-  char path[256];
-};
-
-struct mm_client {
-  int32_t pid;
-  uint32_t user;
-  uint32_t is_self;    /* 1: the process that asks */
-  uint32_t is_foreign; /* 1: in another pid namespace: nobody here can tell whether it still runs */
-  int64_t started;     /* when it connected, in seconds since the epoch */
-  uint32_t image_count;
-  uint32_t reserved;
-  struct mm_client_image *images;
-  char command[256]; /* the beginning of its command line */
-};
-
 struct mm_image;    /* a mapped image; freed by the last mm_image_release */
 struct mm_function; /* an export bound to its thunk; lives as long as its image's handle */
+struct mm_callback; /* a function of the client that an image may call; likewise */
 
 /* Maps the Matchmaker into this process, or finds it there; counted, so each mm_init needs its
  * mm_finalize. A second call with a configuration changes the limits. NULL: defaults. Errors:
@@ -211,24 +192,31 @@ MM_API int mm_bind(struct mm_image *image, const char *name, const char *expecte
 MM_API int mm_request_call(struct mm_function *function, void *result, void **args,
                            struct mm_error *error);
 
-/* Memory inside the image, for what a call gets a pointer to. mm_allocate gives `bytes` of it,
- * zeroed, aligned to 16, until mm_free, a reset (a fault resets, too) or the end of the mapping. The
- * image may write to it, and so may its client through mm_write; with MM_GUARD_PAGES the client's
- * own code may only read it. It counts as memory that the image takes. Errors of mm_allocate:
- * MM_ERROR_LIMIT, MM_ERROR_MEMORY; of mm_free: MM_ERROR_ARGUMENT (mm_allocate did not give it, or
- * it is gone); of both: MM_ERROR_NULL, MM_ERROR_UNMAPPED, MM_ERROR_DEAD. mm_free(image, NULL) does
- * nothing. */
-MM_API int mm_allocate(struct mm_image *image, size_t bytes, void **memory, struct mm_error *error);
-MM_API int mm_free(struct mm_image *image, void *memory, struct mm_error *error);
+/* What an image calls: `args` are pointers to the arguments, as for mm_request_call, and `result` to
+ * room for the result, of its exact type and zeroed. A `const char *` argument is a copy that lives
+ * as long as the call; one that is returned is copied into the image, where it lives as long as
+ * the image's call. Runs in the thread that called the image, on its stack; signals come in as
+ * always. It may call images, this one too; it may not leave by longjmp or an exception. */
+typedef void mm_callback_function(void *result, void **args, void *user);
 
-/* Copies between the client and any memory of the image. `from` of mm_read and `to` of mm_write may
- * be any address, what an image returned included: one that is not the image's is an error and no
- * fault. Errors: MM_ERROR_RESULT (mm_read: nothing readable is there), MM_ERROR_RANGE (mm_write: the
- * image itself could not write there), MM_ERROR_NULL, MM_ERROR_UNMAPPED, MM_ERROR_DEAD. */
-MM_API int mm_read(struct mm_image *image, const void *from, void *to, size_t bytes,
-                   struct mm_error *error);
-MM_API int mm_write(struct mm_image *image, void *to, const void *from, size_t bytes,
-                    struct mm_error *error);
+/* Makes a C function pointer, mm_callback_pointer, by which this image and no other may call
+ * `function`, in calls of its own: as an argument, or stored in its memory. `prototype` is the C
+ * type, "int (const void *, const void *)"; the image's own types are known in it. 65,536 callbacks
+ * may be there at once. To call one that was released, or another image's, is a fault of the image,
+ * which ends its call as MM_ERROR_CALLBACK; the pointer is not given to another callback before 2^27
+ * more were made. Errors: MM_ERROR_NULL, MM_ERROR_PROTOTYPE, MM_ERROR_UNSUPPORTED,
+ * MM_ERROR_UNMAPPED, MM_ERROR_LIMIT, MM_ERROR_MEMORY. */
+MM_API int mm_callback(struct mm_image *image, const char *prototype,
+                       mm_callback_function *function, void *user, struct mm_callback **callback,
+                       struct mm_error *error);
+MM_API void *mm_callback_pointer(struct mm_callback *callback);
+
+/* The handle ends; a callback that runs goes on. NULL is allowed. */
+MM_API void mm_callback_release(struct mm_callback *callback);
+
+/* In a callback: when it returns, the call that called back ends as MM_ERROR_CALLBACK with this
+ * message, and the image is reset. */
+MM_API void mm_callback_fail(const char *message);
 
 /* Puts the image back to its snapshot; pointers into it become stale. Errors: MM_ERROR_UNMAPPED,
  * MM_ERROR_BUSY. */
@@ -247,18 +235,6 @@ MM_API void mm_image_release(struct mm_image *image);
 MM_API int mm_image_info(struct mm_image *image, struct mm_image_info *info,
                          struct mm_error *error);
 MM_API int mm_mapped(uint32_t index, struct mm_image_info *info, struct mm_error *error);
-
-/* All processes of this user that have the Matchmaker mapped, this one too, and their images; to be
- * freed by mm_clients_free. Works without mm_init. Each client keeps one small file under
- * $XDG_RUNTIME_DIR/matchmaker, else /run/user/UID/matchmaker, else /tmp/matchmaker-UID; files of
- * processes that are gone are removed on the way. Errors: MM_ERROR_NULL, MM_ERROR_MEMORY,
- * MM_ERROR_SYSTEM (no /proc, or no folder that is this user's alone). */
-MM_API int mm_clients(struct mm_client **clients, uint32_t *count, struct mm_error *error);
-MM_API void mm_clients_free(struct mm_client *clients, uint32_t count);
-
-/* Why others do not see this process in their list (a full disk, a folder that is read-only); MM_OK
- * when they do, or are not meant to. Nothing else fails because of it. */
-MM_API int mm_clients_lack(struct mm_error *error);
 
 /* The number of exports, and the name, prototype and doc string of each; NULL past the end. Strings
  * live with the handle. The prototype is canonical C: "int spell(const char *word)". */

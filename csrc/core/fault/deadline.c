@@ -86,7 +86,11 @@ void mm__deadline_handle(int signal, siginfo_t *info, void *context_) {
     mm__asynchronous(signal, info, context);
     return;
   }
-  if (!MM__IN_ARENA(fs)) return;
+  if (!MM__IN_ARENA(fs)) { /* in a callback, which the call ends after */
+    struct mm__thread_record *thread = fs ? mm__thread_known(fs) : 0;
+    if (thread && thread->is_limited) thread->expired = 1;
+    return;
+  }
   uint32_t slot = MM__SLOT_OF(fs);
   struct mm__thread_record *thread = (struct mm__thread_record *)mm__states[slot].owner;
   if (!thread || !thread->is_limited) return;

@@ -54,6 +54,9 @@ void mm__deadline_forget(struct mm__thread_record *thread);
 /* Ends the current call of image `slot` from within a handler: fills the outcome, redirects
  * `context` to the gate. */
 void mm__fault_end(uint32_t slot, ucontext_t *context, const struct mm__outcome *outcome);
+/* The part of it that needs no context: `mask` is the signal mask that the caller of the call gets
+ * back. Returns the frame to be ended. */
+struct mm__frame *mm__fault_keep(uint32_t slot, const struct mm__outcome *outcome, uint64_t mask);
 
 /* Hands a signal on to the handler that was there before ours, exactly as the kernel would have. */
 void mm__forward(int signal, siginfo_t *info, ucontext_t *context);

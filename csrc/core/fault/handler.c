@@ -1,5 +1,6 @@
 /* core/fault/handler.c - one handler for all synchronous signals: FS tells whose fault it is. */
 #include "core/fault/fault.h"
+#include "core/gate/callback.h"
 #include "core/gate/gate.h"
 #include "core/guard/guard.h"
 #include "core/mediation/mediation.h"
@@ -26,9 +27,8 @@ static uint32_t access_of(int signal, const ucontext_t *context) {
   return code & FAULT_WRITE ? MM_ACCESS_WRITE : MM_ACCESS_READ;
 }
 
-void mm__fault_end(uint32_t slot, ucontext_t *context, const struct mm__outcome *outcome) {
-  struct mm__state *state = &mm__states[slot];
-  struct mm__frame *frame = state->frame;
+struct mm__frame *mm__fault_keep(uint32_t slot, const struct mm__outcome *outcome, uint64_t mask) {
+  struct mm__frame *frame = mm__states[slot].frame;
   struct mm__outcome *kept = &frame->thread->outcome;
   uint32_t refused_count = kept->refused_count;
   uint32_t refused[8];
@@ -38,13 +38,18 @@ void mm__fault_end(uint32_t slot, ucontext_t *context, const struct mm__outcome 
   memcpy(kept->refused, refused, sizeof refused);
   kept->slot = slot;
   kept->export_index = frame->export_index;
+  for (struct mm__frame *f = frame; f && !f->masked; f = f->outer) f->host_mask = mask;
+  return frame;
+}
+
+void mm__fault_end(uint32_t slot, ucontext_t *context, const struct mm__outcome *outcome) {
+  struct mm__thread_record *thread = (struct mm__thread_record *)mm__states[slot].owner;
   /* The gate's landing runs with everything asynchronous blocked; it puts the caller's mask back at
    * the end. A fault inside a trap interrupted our own handler: the mask that counts is that of
    * what the trap interrupted. */
-  struct mm__thread_record *thread = (struct mm__thread_record *)frame->thread;
   const ucontext_t *interrupted = thread->trap ? thread->trap : context;
-  uint64_t mask = *(const uint64_t *)&interrupted->uc_sigmask;
-  for (struct mm__frame *f = frame; f && !f->masked; f = f->outer) f->host_mask = mask;
+  struct mm__frame *frame =
+      mm__fault_keep(slot, outcome, *(const uint64_t *)&interrupted->uc_sigmask);
   *(uint64_t *)&context->uc_sigmask = mm__asynchronous_mask;
   thread->trap = 0;
   greg_t *registers = context->uc_mcontext.gregs;
@@ -72,6 +77,10 @@ static void end_with_signal(uint32_t slot, int signal, const siginfo_t *info, uc
   outcome.instruction = trap ? (uint64_t)trap->uc_mcontext.gregs[REG_RIP]
                              : culprit(state, context, (uint32_t)outcome.access);
   const struct mm__facts *facts = mm__tables.records[slot].head.facts;
+  if (outcome.access == MM_ACCESS_EXECUTE && mm__callback_is_stub(outcome.address)) {
+    outcome.status = MM_ERROR_CALLBACK;
+    outcome.text = mm__callback_freed;
+  }
   outcome.overflow =
       outcome.address < facts->stack_low && outcome.address >= facts->stack_low - MM__STACK_BYTES;
   mm__fault_end(slot, context, &outcome);

@@ -10,7 +10,9 @@ static const char *const access_words[] = {"", "reading", "writing", "executing"
 
 void mm__outcome_text(const struct mm__outcome *outcome, char *text, size_t size) {
   const char *signal = mm__signal_name(outcome->signal);
-  if (outcome->status == MM_ERROR_EXIT)
+  if (outcome->text)
+    mm__format(text, size, "%s", outcome->text);
+  else if (outcome->status == MM_ERROR_EXIT)
     mm__format(text, size, "exit(%d)", outcome->exit_status);
   else if (outcome->status != MM_ERROR_FAULT)
     mm__format(text, size, "%s", mm_error_text(outcome->status));

@@ -10,9 +10,7 @@
 
 struct mm__state mm__states[MM__SLOT_COUNT];
 
-#define LOOK_EVERY 1024ul /* crossings between two looks for new signal handlers of the host */
-#define CALLEE_GAP                                                                                 \
-  256ul /* below a calling image's stack pointer: its red zone (psABI 3.2.2) and our distance */
+#define LOOK_EVERY  1024ul   /* crossings between two looks for new signal handlers of the host */
 #define CALLER_ROOM 0x4000ul /* that the end of a call takes, with a reset, on its caller's stack */
 
 const uint64_t mm__asynchronous_mask =
@@ -94,9 +92,7 @@ static void mask_signals(struct mm__frame *frame) {
   if (frame->masked) mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &frame->host_mask, 8);
 }
 
-/* An image that calls out with little stack left has run out of it: this access faults, in its own
- * call, while there still is room to end the call that it wants to make. */
-static void probe_stack(const struct mm__frame *frame, uint32_t slot) {
+void mm__gate_probe(const void *frame, uint32_t slot) {
   uint64_t low = mm__tables.records[slot].head.facts->stack_low;
   if ((uint64_t)frame - low < CALLER_ROOM) (void)*(const volatile uint8_t *)(low - 1);
 }
@@ -135,7 +131,7 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
   frame->x87_result = 0;
   struct mm__thread_record *thread = caller(fs);
   if (!thread) return 0;
-  if (MM__IN_ARENA(fs) && !thread->in_hook) probe_stack(frame, MM__SLOT_OF(fs));
+  if (MM__IN_ARENA(fs) && !thread->in_hook) mm__gate_probe(frame, MM__SLOT_OF(fs));
   const struct mm__record *record = &mm__tables.records[frame->slot];
   struct mm__state *state = &mm__states[frame->slot];
   bool look = ++thread->crossings % LOOK_EVERY == 0 || state->calls == 0;
@@ -154,13 +150,13 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
   if (state->depth == 0) {
     thread->seen.outcome.refused_count = 0;
     mm__guard_open(record, state, frame->export_index);
-    state->stack = record->stack_pointer - CALLEE_GAP;
+    state->stack = record->stack_pointer - MM__CALLEE_GAP;
   }
   link_frame(frame, state, thread);
   if (MM__IN_ARENA(fs)) {
     struct mm__state *calling = &mm__states[MM__SLOT_OF(fs)];
     frame->caller_mark = calling->stack;
-    calling->stack = (uint64_t)frame - CALLEE_GAP;
+    calling->stack = (uint64_t)frame - MM__CALLEE_GAP;
   }
   cross(frame, record, state);
   if (mm__tables.host.trace & MM__TRACE_GATE) mm__trace_enter(frame);
@@ -187,7 +183,7 @@ static void leave(struct mm__frame *frame, struct mm__state *state,
   if (thread->is_limited && thread->seen.depth == 0) mm__deadline_disarm(thread);
   mm__image_leave(state);
   if (frame->masked) mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &frame->host_mask, 0, 8);
-  if (thread->deferred && thread->seen.depth == 0) mm__deferred_raise(thread);
+  if (thread->deferred && !MM__IN_ARENA(frame->host_fs)) mm__deferred_raise(thread);
 }
 
 void mm__gate_finish(struct mm__frame *frame) {
@@ -208,6 +204,9 @@ struct mm__frame *mm__gate_finish_fault(struct mm__frame *frame) {
   struct mm__frame *outer = frame->outer;
   unwind(frame, state, thread);
   if (mm__tables.host.trace & MM__TRACE_GATE) mm__trace_leave(frame);
+  /* Between two of its own calls an image cannot be put back: the outer one ends when its callback
+   * returns. */
+  if (state->depth) state->dead = MM__DEAD;
   if (state->depth == 0) {
     state->faults++;
     if (record->dead_on_fault || thread->in_hook) {

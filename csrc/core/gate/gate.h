@@ -9,6 +9,9 @@
 
 #include "core/state.h"
 
+/* Below an image's stack pointer where it calls out: its red zone (psABI 3.2.2) and our distance. */
+#define MM__CALLEE_GAP 256ul
+
 /* Called by the assembly. prepare: 1 to go on, 0 refused. finish_fault: the next frame to end, or
  * NULL. */
 uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub);
@@ -22,6 +25,10 @@ _Noreturn void mm__gate_serve(uint64_t entry, uint64_t stack);
 _Noreturn void mm__signal_return(uint64_t stack);
 void mm__signal_restorer(void);
 extern const uint8_t mm__stub_page[MM__PAGE];
+
+/* An image that calls out with little stack left has run out of it: this faults, in its own call,
+ * while there still is room to end the call that it wants to make. `frame` is on its stack. */
+void mm__gate_probe(const void *frame, uint32_t slot);
 
 /* Takes an image for this thread, and lets go of it; counted. Enter fails, with MM_ERROR_BUSY, only
  * when `wait` is 0. */

@@ -7,7 +7,6 @@
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"
 #include "core/guard/guard.h"
-#include "core/slot/area.h"
 #include "core/slot/head.h"
 #include "image/content.h"
 #include "image/cpu.h"
@@ -481,7 +480,6 @@ int mm__image_reset_held(uint32_t slot, struct mm__thread_record *thread, struct
   state->kept_open = 0;
   mm__guard_close(record, state);
   mm__guard_empty_mailbox(record, state);
-  mm__area_empty(record, state);
   bool known, done = mm__guard_reset(record, state, &known);
   for (uint32_t i = 0; !known && i < record->head.load_count; i++) {
     const Elf64_Phdr *load = &record->head.loads[i];
