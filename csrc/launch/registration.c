@@ -97,7 +97,7 @@ static int use_need(struct reading *reading, const struct mm_registration *regis
   const char *kind, *detail;
   char *text = NULL, *old = reading->collected->needs;
   if (!read_string(reading, registration->result, &kind) || !kind ||
-      !read_string(reading, registration->doc, &detail))
+      !read_string(reading, registration->parameters, &detail))
     return unreadable(reading, "a need has no text");
   uint32_t bit = 0;
   for (uint32_t i = 0; i < sizeof needs / sizeof needs[0]; i++)
