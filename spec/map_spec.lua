@@ -120,7 +120,17 @@ describe("mapping", function()
     it("an image whose needs are not granted, and names them", function()
       local err, text = refusal(support.image "need_output")
       assert.equal("needs", err.kind)
-      assert.equal(": needs what was not granted: output", text)
+      assert.equal(": needs what was not granted: output (prints greetings)", text)
+      err, text = refusal(support.image "need_several")
+      assert.equal("needs", err.kind)
+      assert.equal(": needs what was not granted: output, files (reads words) (keeps a log), " ..
+        "sockets (asks a server)", text)
+    end)
+
+    it("a path that is too long for a message, whose reason is told all the same", function()
+      local image, err = mm.map(("x"):rep(5000) .. "/end.mmi")
+      assert.is_nil(image)
+      assert.matches("^%.%.%.x+/end%.mmi: File name too long$", err.message)
     end)
 
     it("an image with more exports than are allowed, or larger than allowed", function()

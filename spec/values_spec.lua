@@ -509,14 +509,6 @@ describe("an image", function()
     mm.assert(support.map("math", { memory = 2 ^ 20, verify = true, on_fault = "reset" }):unmap())
   end)
 
-  it("is not mapped with a grant that nothing would honour", function()
-    for _, grant in ipairs { "files", "sockets" } do
-      local image, err = mm.map(support.image "math", { grant = grant })
-      assert.is_nil(image)
-      assert.equal("unsupported", err.kind)
-    end
-  end)
-
   if _VERSION == "Lua 5.4" then
     it("is unmapped at the end of its scope in Lua 5.4", function()
       local chunk = assert(load [[

@@ -82,3 +82,11 @@ size_t mm__format(char *text, size_t size, const char *format, ...) {
   va_end(list);
   return length;
 }
+
+const char *mm__brief(const char *text, char room[MM__BRIEF_BYTES]) {
+  size_t length = 0;
+  while (text[length]) length++;
+  if (length < MM__BRIEF_BYTES) return text;
+  mm__format(room, MM__BRIEF_BYTES, "...%s", text + length - MM__BRIEF_BYTES + 4);
+  return room;
+}

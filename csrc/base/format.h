@@ -16,4 +16,8 @@ size_t mm__format(char *text, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 size_t mm__format_list(char *text, size_t size, const char *format, va_list list);
 
+/* `text`, or, where it is too long to stand in a message, its end in `room` with "..." before it. */
+#define MM__BRIEF_BYTES 256
+const char *mm__brief(const char *text, char room[MM__BRIEF_BYTES]);
+
 #endif

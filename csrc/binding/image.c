@@ -65,9 +65,11 @@ static void add_image(struct mm__lua_image *image) {
 int mm__request_map(lua_State *L) {
   struct mm__session *session = lua_touserdata(L, lua_upvalueindex(1));
   struct mm_map_options options = {0};
+  struct mm_grant_files files[MM__FILES_LIMIT];
   struct mm_error error;
   char text[200];
   size_t length;
+  options.files = files;
   if (lua_type(L, 1) != LUA_TSTRING)
     mm__raise(L, MM_ERROR_ARGUMENT, "request_map: argument 1 is the path of an image, got %s",
               lua_isnone(L, 1) ? "nothing" : mm__describe(L, 1, text, sizeof text));
@@ -167,6 +169,23 @@ void mm__push_info(lua_State *L, const struct mm_image_info *info) {
   set_number(L, "faults", info->faults);
 }
 
+/* { { call = "openat", path = "/etc/passwd", count = 2 }, ... } */
+static void push_refused(lua_State *L, struct mm_image *handle) {
+  struct mm_refusal refusal;
+  lua_newtable(L);
+  for (uint32_t i = 0; mm_image_refused(handle, i, &refusal, NULL) == MM_OK; i++) {
+    lua_createtable(L, 0, 3);
+    lua_pushstring(L, refusal.call);
+    lua_setfield(L, -2, "call");
+    set_number(L, "count", refusal.count);
+    if (refusal.path[0]) {
+      lua_pushstring(L, refusal.path);
+      lua_setfield(L, -2, "path");
+    }
+    lua_rawseti(L, -2, (int)i + 1);
+  }
+}
+
 static int info(lua_State *L) {
   struct mm__lua_image *image = mm__image_check(L, 1, "info");
   struct mm_image_info facts;
@@ -174,6 +193,8 @@ static int info(lua_State *L) {
   int status = mm_image_info(image->handle, &facts, &error);
   if (status != MM_OK) return answer(L, image, status, &error);
   mm__push_info(L, &facts);
+  push_refused(L, image->handle);
+  lua_setfield(L, -2, "refused");
   return 1;
 }
 

@@ -4,6 +4,7 @@
 #include "binding/binding.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 struct name {
@@ -13,9 +14,13 @@ struct name {
 
 static const struct name guards[] = {
     {"pages", MM_GUARD_PAGES}, {"open", MM_GUARD_OPEN}, {"keys", MM_GUARD_KEYS}, {NULL, 0}};
-static const struct name grants[] = {{"output", MM_GRANT_OUTPUT},         {"files", MM_GRANT_FILES},
-                                     {"sockets", MM_GRANT_SOCKETS},       {"jit", MM_GRANT_JIT},
-                                     {"everything", MM_GRANT_EVERYTHING}, {NULL, 0}};
+static const struct name grants[] = {{"output", MM_GRANT_OUTPUT},
+                                     {"sockets", MM_GRANT_SOCKETS},
+                                     {"jit", MM_GRANT_JIT},
+                                     {"everything", MM_GRANT_EVERYTHING},
+                                     {NULL, 0}};
+static const struct name accesses[] = {
+    {"read", MM_FILES_READ}, {"write", MM_FILES_WRITE}, {NULL, 0}};
 static const struct name fault_ends[] = {{"reset", 0}, {"dead", 1}, {NULL, 0}};
 static const struct name signal_ways[] = {
     {"defer", MM_SIGNALS_DEFER}, {"mask", MM_SIGNALS_MASK}, {NULL, 0}};
@@ -136,6 +141,59 @@ void mm__read_config(lua_State *L, int index, struct mm_config *config) {
   }
 }
 
+/* One folder, on top of the stack; the table of options keeps its name. */
+static void read_folder(const struct option *option, struct mm_map_options *options,
+                        uint32_t access) {
+  struct mm_grant_files *files = (struct mm_grant_files *)options->files;
+  size_t length;
+  if (lua_type(option->L, -1) != LUA_TSTRING)
+    wrong(option, "the path of a folder, or a list of them");
+  const char *folder = lua_tolstring(option->L, -1, &length);
+  if (!length || strlen(folder) != length)
+    mm__raise(option->L, MM_ERROR_ARGUMENT,
+              "%s: option `%s` is the path of a folder, got \"%.100s\"", option->function,
+              option->name, folder);
+  if (options->file_count == MM__FILES_LIMIT)
+    mm__raise(option->L, MM_ERROR_LIMIT, "%s: more than %d folders are granted", option->function,
+              MM__FILES_LIMIT);
+  files[options->file_count++] = (struct mm_grant_files){folder, access};
+}
+
+static void read_folders(const struct option *option, struct mm_map_options *options,
+                         uint32_t access) {
+  lua_State *L = option->L;
+  if (!lua_istable(L, -1)) {
+    read_folder(option, options, access);
+    return;
+  }
+  for (int i = 1; i <= (int)lua_rawlen(L, -1); i++) {
+    lua_rawgeti(L, -1, i);
+    read_folder(option, options, access);
+    lua_pop(L, 1);
+  }
+}
+
+/* A name, or a table: names in its list, folders under `read` and `write`. */
+static void read_grant(const struct option *option, struct mm_map_options *options) {
+  lua_State *L = option->L;
+  options->grants |= read_names(option, grants);
+  if (!lua_istable(L, -1)) return;
+  int table = lua_gettop(L);
+  luaL_checkstack(L, 6, "folders");
+  for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
+    if (lua_type(L, -2) == LUA_TNUMBER) continue;
+    struct option inner = {L, option->function, "?"};
+    if (lua_type(L, -2) == LUA_TSTRING) inner.name = lua_tostring(L, -2);
+    char name[64];
+    snprintf(name, sizeof name, "grant.%.50s", inner.name);
+    const struct name *access = accesses;
+    while (access->text && strcmp(access->text, inner.name) != 0) access++;
+    inner.name = name;
+    if (!access->text) unknown(&inner);
+    read_folders(&inner, options, access->value);
+  }
+}
+
 static bool is_later(const struct option *option) {
   return is(option, "sealed") || is(option, "strict") || is(option, "stateless");
 }
@@ -144,7 +202,7 @@ static void read_map_option(const struct option *option, struct mm_map_options *
   if (is(option, "guard"))
     options->guard = read_name(option, -1, guards);
   else if (is(option, "grant"))
-    options->grants = read_names(option, grants);
+    read_grant(option, options);
   else if (is(option, "memory"))
     options->memory_bytes = read_count(option, "a number of bytes", 0x1p53);
   else if (is(option, "on_fault"))

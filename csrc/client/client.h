@@ -121,6 +121,17 @@ static inline const char *mm__pointer_owner(uint64_t address) {
 bool mm__aggregate_foreign(const struct mm__registry *registry, uint32_t type, const void *bytes,
                            uint32_t slot, uint64_t *address, const char **member);
 
+/* The file's path, whatever folder the client changes to; the caller's to free. NULL: out of
+ * memory. */
+char *mm__absolute_path(const char *path);
+
+/* --- grant.c --- */
+
+/* Replaces `files` by a list of its own, with absolute names, until mm__grants_free. Errors:
+ * MM_ERROR_ARGUMENT, MM_ERROR_MEMORY; nothing is to be freed then. */
+int mm__grants_complete(struct mm_map_options *options, const char *path, struct mm_error *error);
+void mm__grants_free(struct mm_map_options *options);
+
 /* --- thunk.c: the only user of libffi --- */
 
 /* For a function type of a registry; `name` is for messages. MM_ERROR_UNSUPPORTED, _MEMORY. */

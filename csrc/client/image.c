@@ -55,8 +55,7 @@ static int copy_registry(struct mm_image *image, const struct mm__registry *from
   return MM_OK;
 }
 
-/* The file's path, whatever folder the client changes to. NULL: out of memory. */
-static char *absolute_path(const char *path) {
+char *mm__absolute_path(const char *path) {
   char *folder = path[0] == '/' ? NULL : getcwd(NULL, 0);
   char *absolute = NULL;
   if (!folder) return strdup(path);
@@ -68,9 +67,14 @@ static char *absolute_path(const char *path) {
 static int fill_handle(const struct mm__core_table *core, struct mm_image *image, const char *path,
                        const struct mm_map_options *options, struct mm_error *error) {
   const struct mm__head *head;
-  int status = core->map(path, options, &image->slot, &image->serial, error);
+  struct mm_map_options wanted = {0};
+  if (options) wanted = *options;
+  int status = mm__grants_complete(&wanted, path, error);
   if (status != MM_OK) return status;
-  image->path = absolute_path(path);
+  status = core->map(path, &wanted, &image->slot, &image->serial, error);
+  mm__grants_free(&wanted);
+  if (status != MM_OK) return status;
+  image->path = mm__absolute_path(path);
   if (!image->path) return mm__fail(error, MM_ERROR_MEMORY, "%s: out of memory", path);
   status = core->head(image->slot, image->serial, &head, error);
   return status == MM_OK ? copy_registry(image, &head->registry, error) : status;
@@ -197,6 +201,15 @@ int mm_image_info(struct mm_image *image, struct mm_image_info *info, struct mm_
   if (!core) return MM_ERROR_NOT_CONNECTED;
   int status = core->head(image->slot, image->serial, &head, error);
   return status == MM_OK ? core->list(image->slot, info, error) : status;
+}
+
+int mm_image_refused(struct mm_image *image, uint32_t index, struct mm_refusal *refusal,
+                     struct mm_error *error) {
+  if (!image || !refusal)
+    return mm__fail(error, MM_ERROR_NULL, "mm_image_refused got a null pointer");
+  const struct mm__core_table *core = mm__core(error);
+  return core ? core->refused(image->slot, image->serial, index, refusal, error)
+              : MM_ERROR_NOT_CONNECTED;
 }
 
 int mm_mapped(uint32_t index, struct mm_image_info *info, struct mm_error *error) {

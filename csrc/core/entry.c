@@ -6,6 +6,7 @@
 #include "core/gate/gate.h"
 #include "core/guard/guard.h"
 #include "core/mediation/mediation.h"
+#include "core/mediation/outside.h"
 #include "core/slot/head.h"
 #include "core/slot/image.h"
 #include "image/cpu.h"
@@ -224,16 +225,17 @@ static int stage(const struct mm__hold *hold, const void *bytes, uint64_t size, 
   return MM_OK;
 }
 
+static size_t call_text(uint32_t number, char *text, size_t size) {
+  const char *name = mm__call_name(number);
+  return name ? mm__format(text, size, "%s", name) : mm__format(text, size, "syscall_%u", number);
+}
+
 static void name_refused(const struct mm__outcome *outcome, struct mm_error *error) {
-  size_t length = 0;
+  size_t length = 0, size = sizeof error->refused;
   uint32_t most = sizeof outcome->refused / sizeof *outcome->refused;
   for (uint32_t i = 0; i < outcome->refused_count && i < most; i++) {
-    const char *name = mm__call_name(outcome->refused[i]);
-    const char *comma = length ? ", " : "";
-    char *end = error->refused + length;
-    size_t room = sizeof error->refused - length;
-    length += name ? mm__format(end, room, "%s%s", comma, name)
-                   : mm__format(end, room, "%ssyscall_%u", comma, outcome->refused[i]);
+    if (length) length += mm__format(error->refused + length, size - length, ", ");
+    length += call_text(outcome->refused[i], error->refused + length, size - length);
   }
 }
 
@@ -319,6 +321,20 @@ static int list(uint32_t slot, struct mm_image_info *info, struct mm_error *erro
   return MM_OK;
 }
 
+static int refused(uint32_t slot, uint64_t serial, uint32_t index, struct mm_refusal *refusal,
+                   struct mm_error *error) {
+  const struct mm__record *record = mm__record_of(slot, serial);
+  if (!record) return gone(error);
+  const struct mm__outside *outside = mm__outside_of(record);
+  if (index >= outside->refusal_count)
+    return mm__fail(error, MM_ERROR_ARGUMENT, "%s was refused less", record->path);
+  const struct mm__refusal *known = &outside->refusals[index];
+  call_text(known->number, refusal->call, sizeof refusal->call);
+  mm__format(refusal->path, sizeof refusal->path, "%s", known->path);
+  refusal->count = known->count;
+  return MM_OK;
+}
+
 __attribute__((section(".core_table"), used)) const struct mm__core_table mm__core_table = {
     .magic = MM__CORE_MAGIC,
     .version = MM__CORE_VERSION,
@@ -343,5 +359,6 @@ __attribute__((section(".core_table"), used)) const struct mm__core_table mm__co
     .reset = reset,
     .unmap = unmap,
     .list = list,
+    .refused = refused,
     .serve = mm__serve_start,
 };

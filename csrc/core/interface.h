@@ -152,6 +152,9 @@ struct mm__core_table {
   int (*unmap)(uint32_t slot, uint64_t serial, struct mm_error *error);
   /* The facts of the mapped image in `slot`. */
   int (*list)(uint32_t slot, struct mm_image_info *info, struct mm_error *error);
+  /* What it was refused, by index. MM_ERROR_UNMAPPED, MM_ERROR_ARGUMENT past the end. */
+  int (*refused)(uint32_t slot, uint64_t serial, uint32_t index, struct mm_refusal *refusal,
+                 struct mm_error *error);
 
   /* For the launcher alone: takes over the calling thread as a server in `slot`. Does not return.
    * */

@@ -55,7 +55,8 @@ struct mm__record {
   uint32_t guard;
   uint64_t tls_base, stack_pointer;
   uint32_t mxcsr;
-  uint16_t x87_control, reserved;
+  uint16_t x87_control;
+  uint16_t folder_count; /* that are granted: core/mediation/outside.h */
   uint32_t grants, dead_on_fault;
   uint64_t memory_limit;
   uint64_t timeout_ns; /* of one call; 0: none */

@@ -99,10 +99,21 @@ enum mm_guard { MM_GUARD_DEFAULT = 0, MM_GUARD_PAGES = 1, MM_GUARD_OPEN = 2, MM_
 /* What the client lets an image do with the outside world, and what an image can say it needs. */
 enum mm_grant {
   MM_GRANT_OUTPUT = 1 << 0,  /* write(2) to descriptors 1 and 2 */
-  MM_GRANT_FILES = 1 << 1,   /* an image may say so; only MM_GRANT_EVERYTHING grants it for now */
-  MM_GRANT_SOCKETS = 1 << 2, /* likewise */
+  MM_GRANT_FILES = 1 << 1,   /* implied by mm_map_options.files; by itself only a need */
+  MM_GRANT_SOCKETS = 1 << 2, /* sockets of its own: of the Internet and of Unix */
   MM_GRANT_JIT = 1 << 3,     /* new executable pages */
   MM_GRANT_EVERYTHING = 1 << 30,
+};
+
+/* What may be done beneath a folder. Writing includes reading. */
+enum mm_files { MM_FILES_READ = 1, MM_FILES_WRITE = 2 };
+
+/* A folder with all beneath it, but for what is mounted there. Paths of the image must begin with
+ * its name, as it was given or as realpath(3) has it, and may not leave it: by "..", by symbolic
+ * links, by anything. */
+struct mm_grant_files {
+  const char *folder;
+  uint32_t access; /* bits of enum mm_files */
 };
 
 /* How asynchronous signals are kept away from a call. */
@@ -136,6 +147,8 @@ struct mm_map_options {
   uint32_t dead_on_fault; /* 1: a fault leaves the image unusable instead of reset */
   uint32_t verify;        /* 1: check the digest of the whole file, not only of its head */
   uint64_t timeout_ns;    /* of one call, with all the calls inside it; 0: none */
+  const struct mm_grant_files *files; /* folders that the image may use; read by the call only */
+  uint32_t file_count;
 };
 
 /* What `mm_image_info` and `mm_mapped` tell. */
@@ -151,6 +164,13 @@ struct mm_image_info {
   uint64_t mapped_bytes; /* address space of its segments */
   uint64_t file_bytes;
   uint64_t calls, faults;
+};
+
+/* A system call that the image made since it was mapped, and that was refused. */
+struct mm_refusal {
+  char call[32];  /* its name, "syscall_NNN" where it has none here */
+  char path[128]; /* the path it was refused for, cut off if it is long; empty: none */
+  uint32_t count;
 };
 
 struct mm_image;    /* a mapped image; freed by the last mm_image_release */
@@ -235,6 +255,11 @@ MM_API void mm_image_release(struct mm_image *image);
 MM_API int mm_image_info(struct mm_image *image, struct mm_image_info *info,
                          struct mm_error *error);
 MM_API int mm_mapped(uint32_t index, struct mm_image_info *info, struct mm_error *error);
+
+/* What the image was refused, by `index` from 0 (MM_ERROR_ARGUMENT past the end); the first 39
+ * different ones are kept. */
+MM_API int mm_image_refused(struct mm_image *image, uint32_t index, struct mm_refusal *refusal,
+                            struct mm_error *error);
 
 /* The number of exports, and the name, prototype and doc string of each; NULL past the end. Strings
  * live with the handle. The prototype is canonical C: "int spell(const char *word)". */

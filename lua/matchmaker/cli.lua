@@ -44,9 +44,19 @@ end
 
 local commands = {}
 
--- `--grant NAME`, as often as needed: what the image may do, as request_map takes it.
+-- `--grant NAME`, `--grant read=FOLDER`, `--grant write=FOLDER`, as often as needed: what the image
+-- may do, as request_map takes it.
+local function granted(words)
+  local grant = { read = {}, write = {} }
+  for _, word in ipairs(words or {}) do
+    local access, folder = word:match("^(%a+)=(.*)$")
+    table.insert(grant[access] or grant, grant[access] and folder or word)
+  end
+  return grant
+end
+
 local function map(matchmaker, path, options)
-  local fine, image, err = pcall(matchmaker.request_map, path, { grant = options.grant })
+  local fine, image, err = pcall(matchmaker.request_map, path, { grant = granted(options.grant) })
   if fine then return image, err end
   return nil, image
 end

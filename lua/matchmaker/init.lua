@@ -36,6 +36,8 @@ local core = require "matchmaker.core"
 ---@field calls integer
 ---@field faults integer
 ---@field dead boolean
+---@field refused? { call: string, path?: string, count: integer }[] of image:info(): the system calls
+--- that were refused since it was mapped
 
 ---@class mm.function: userdata an export; call it like a function, print it for its prototype
 ---@field name string
@@ -67,7 +69,8 @@ local core = require "matchmaker.core"
 
 ---@class mm.options
 ---@field guard? "pages"|"open"|"keys"
----@field grant? string|string[] "output", "jit" or "everything"
+---@field grant? string|table names in a list ("output", "sockets", "jit", "everything"), and folders
+--- under `read` and `write`: { "output", read = "/usr/share", write = { "/tmp/a", "/tmp/b" } }
 ---@field memory? integer bytes of new memory beyond the snapshot (1 GiB)
 ---@field on_fault? "reset"|"dead"
 ---@field timeout? number seconds that a call may take

@@ -1,41 +1,111 @@
-/* core/mediation/file.c - descriptors. An image owns none; with the grant it may write to standard
- * output and error. */
+/* core/mediation/file.c - calls on descriptors. An image may use those that it opened itself, and
+ * with the grant write to standard output and error; everything, only if everything is granted. */
+#include "core/guard/guard.h"
 #include "core/mediation/mediation.h"
+#include "core/mediation/outside.h"
 
 #include <errno.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+/* asm-generic/ioctls.h */
+#define ASK_TERMINAL 0x5401 /* TCGETS: a struct termios of the kernel, 36 bytes */
+#define ASK_WAITING  0x541b /* FIONREAD: an int */
+#define SET_BLOCKING 0x5421 /* FIONBIO: an int */
 
 static bool everything(const struct mm__trap *trap) {
   return trap->record->grants & MM_GRANT_EVERYTHING;
 }
 
-static bool standard_output(const struct mm__trap *trap) {
-  return everything(trap) || trap->arguments[0] == 1 || trap->arguments[0] == 2;
+static bool own(const struct mm__trap *trap, long descriptor) {
+  return everything(trap) || mm__descriptor_find(trap->record, descriptor);
 }
 
-long mm__file_write(struct mm__trap *trap) {
-  return standard_output(trap) ? mm__pass(trap) : -EBADF;
+static bool output(const struct mm__trap *trap, long descriptor) {
+  return trap->record->grants & MM_GRANT_OUTPUT && (descriptor == 1 || descriptor == 2);
 }
 
-long mm__file_writev(struct mm__trap *trap) {
-  uint64_t low = (uint64_t)trap->arguments[1];
-  uint64_t count = (uint64_t)trap->arguments[2];
-  if (!standard_output(trap)) return -EBADF;
-  if (count > 1024) return -EINVAL; /* IOV_MAX: writev(2) */
-  if (!mm__slot_map_covers(&trap->state->map, low, low + count * sizeof(struct iovec), 1))
-    return -EFAULT;
-  const struct iovec *pieces = (const struct iovec *)low;
-  for (uint64_t i = 0; i < count; i++) {
-    uint64_t from = (uint64_t)pieces[i].iov_base;
-    if (from + pieces[i].iov_len < from ||
-        !mm__slot_map_covers(&trap->state->map, from, from + pieces[i].iov_len, 1))
-      return -EFAULT;
-  }
+long mm__file_use(struct mm__trap *trap) {
+  return own(trap, trap->arguments[0]) ? mm__pass(trap) : -EBADF;
+}
+
+long mm__file_output(struct mm__trap *trap) {
+  return output(trap, trap->arguments[0]) ? mm__pass(trap) : mm__file_use(trap);
+}
+
+long mm__file_close(struct mm__trap *trap) {
+  if (mm__descriptor_find(trap->record, trap->arguments[0]) || !everything(trap))
+    return mm__descriptor_close(trap->record, trap->arguments[0]);
   return mm__pass(trap);
 }
 
-/* stdio asks what it writes to. */
-long mm__file_status(struct mm__trap *trap) {
-  return standard_output(trap) ? mm__pass(trap) : -EBADF;
+/* With whatever number the kernel gives: those that a program would choose may be the client's. */
+static long duplicate(const struct mm__trap *trap, long lowest) {
+  const struct mm__descriptor *held = mm__descriptor_find(trap->record, trap->arguments[0]);
+  uint32_t access = held ? held->access : 0;
+  if (lowest < 3) lowest = 3;
+  long number = mm__call(SYS_fcntl, trap->arguments[0], F_DUPFD_CLOEXEC, lowest);
+  return mm__descriptor_keep(trap->record, number, access);
+}
+
+long mm__file_duplicate(struct mm__trap *trap) {
+  return own(trap, trap->arguments[0]) ? duplicate(trap, 3) : -EBADF;
+}
+
+/* Whether the argument is memory of the image that can be read, or written. */
+static bool third_is(const struct mm__trap *trap, uint64_t bytes, uint32_t protection) {
+  uint64_t low = (uint64_t)trap->arguments[2];
+  if (!mm__slot_map_covers(&trap->state->map, low, low + bytes, protection)) return false;
+  if (protection & PROT_WRITE)
+    mm__guard_need(trap->record, trap->state, low, low + bytes, PROT_WRITE);
+  return true;
+}
+
+long mm__file_control(struct mm__trap *trap) {
+  if (!own(trap, trap->arguments[0])) return -EBADF;
+  switch (trap->arguments[1]) {
+  case F_DUPFD:
+  case F_DUPFD_CLOEXEC:
+    return duplicate(trap, trap->arguments[2]);
+  case F_GETFD:
+    return FD_CLOEXEC;
+  case F_SETFD: /* no program that the client starts gets it */
+    return 0;
+  case F_SETFL:
+    trap->arguments[2] &= O_APPEND | O_NONBLOCK;
+    return mm__pass(trap);
+  case F_GETFL:
+    return mm__pass(trap);
+  case F_GETLK:
+  case F_SETLK:
+  case F_SETLKW:
+  case F_OFD_GETLK:
+  case F_OFD_SETLK:
+  case F_OFD_SETLKW:
+    return third_is(trap, sizeof(struct flock), PROT_READ | PROT_WRITE) ? mm__pass(trap) : -EFAULT;
+  default:
+    return mm__refuse(trap, 0, -EINVAL);
+  }
+}
+
+long mm__file_ask(struct mm__trap *trap) {
+  if (!own(trap, trap->arguments[0]) && !output(trap, trap->arguments[0])) return -EBADF;
+  bool allowed;
+  switch (trap->arguments[1]) {
+  case ASK_TERMINAL:
+    allowed = third_is(trap, 36, PROT_WRITE);
+    break;
+  case ASK_WAITING:
+    allowed = third_is(trap, 4, PROT_WRITE);
+    break;
+  case SET_BLOCKING:
+    if (!own(trap, trap->arguments[0])) return -ENOTTY;
+    allowed = third_is(trap, 4, PROT_READ);
+    break;
+  default:
+    if (!everything(trap)) return -ENOTTY;
+    mm__guard_need_all(trap->record, trap->state);
+    allowed = true;
+  }
+  return allowed ? mm__pass(trap) : -EFAULT;
 }

@@ -6,10 +6,13 @@
 #include "base/format.h"
 #include "core/fault/fault.h"
 #include "core/guard/guard.h"
+#include "core/mediation/outside.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 
 #define TEXT_LIMIT 4096u
 
@@ -63,29 +66,8 @@ static bool text_readable(const struct mm__trap *trap, uint64_t low) {
   return false;
 }
 
-/* A pointer may only name memory that the image itself could touch that way. */
-static bool argument_allowed(const struct mm__trap *trap, const struct mm__argument *argument,
-                             uint64_t low) {
-  uint64_t bytes = argument->bytes;
-  uint32_t protection = PROT_READ;
-  switch (argument->kind) {
-  case MM__ARGUMENT_NONE:
-    return true;
-  case MM__ARGUMENT_TEXT:
-    return text_readable(trap, low);
-  case MM__ARGUMENT_OUT_OF:
-    protection = PROT_WRITE; /* fall through */
-  case MM__ARGUMENT_IN_OF:
-    bytes = (uint64_t)trap->arguments[argument->bytes];
-    break;
-  case MM__ARGUMENT_OUT:
-    protection = PROT_WRITE;
-    break;
-  default:
-    break;
-  }
-  if (low == 0 && argument->kind != MM__ARGUMENT_IN_OF && argument->kind != MM__ARGUMENT_OUT_OF)
-    return true; /* the kernel knows which pointers may be null */
+static bool memory_allowed(const struct mm__trap *trap, uint64_t low, uint64_t bytes,
+                           uint32_t protection) {
   if (low + bytes < low || !mm__slot_map_covers(&trap->state->map, low, low + bytes, protection))
     return false;
   if (protection == PROT_WRITE)
@@ -93,20 +75,46 @@ static bool argument_allowed(const struct mm__trap *trap, const struct mm__argum
   return true;
 }
 
+/* readv(2): the list, and the memory that each of its entries names. */
+static bool list_allowed(const struct mm__trap *trap, uint64_t low, uint64_t count,
+                         uint32_t protection) {
+  const struct iovec *list = (const struct iovec *)low;
+  if (count > IOV_MAX) return true; /* EINVAL, before anything is read */
+  if (!memory_allowed(trap, low, count * sizeof *list, PROT_READ)) return false;
+  for (uint64_t i = 0; i < count; i++)
+    if (!memory_allowed(trap, (uint64_t)list[i].iov_base, list[i].iov_len, protection))
+      return false;
+  return true;
+}
+
+/* A pointer may only name memory that the image itself could touch that way. */
+static bool argument_allowed(const struct mm__trap *trap, const struct mm__argument *argument,
+                             uint64_t low) {
+  uint64_t counted = (uint64_t)trap->arguments[argument->bytes % 6];
+  switch (argument->kind) {
+  case MM__ARGUMENT_NONE:
+    return true;
+  case MM__ARGUMENT_IN_OF:
+    return memory_allowed(trap, low, counted, PROT_READ);
+  case MM__ARGUMENT_OUT_OF:
+    return memory_allowed(trap, low, counted, PROT_WRITE);
+  case MM__ARGUMENT_IN_LIST:
+    return list_allowed(trap, low, counted, PROT_READ);
+  case MM__ARGUMENT_OUT_LIST:
+    return list_allowed(trap, low, counted, PROT_WRITE);
+  default:
+    break;
+  }
+  if (low == 0) return true; /* the kernel knows which pointers may be null */
+  if (argument->kind == MM__ARGUMENT_TEXT) return text_readable(trap, low);
+  return memory_allowed(trap, low, argument->bytes,
+                        argument->kind == MM__ARGUMENT_OUT ? PROT_WRITE : PROT_READ);
+}
+
 static bool arguments_allowed(const struct mm__trap *trap, const struct mm__call_row *row) {
   for (int i = 0; i < 6; i++)
     if (!argument_allowed(trap, &row->arguments[i], (uint64_t)trap->arguments[i])) return false;
   return true;
-}
-
-static long refuse(struct mm__trap *trap) {
-  struct mm__outcome *outcome = &trap->thread->seen.outcome;
-  uint32_t most = sizeof outcome->refused / sizeof *outcome->refused;
-  for (uint32_t i = 0; i < outcome->refused_count && i < most; i++)
-    if (outcome->refused[i] == (uint32_t)trap->number) return -EPERM;
-  if (outcome->refused_count < most)
-    outcome->refused[outcome->refused_count++] = (uint32_t)trap->number;
-  return -EPERM;
 }
 
 /* What a call without a row of its own touches is not known. */
@@ -117,11 +125,11 @@ static long pass_blindly(struct mm__trap *trap) {
 
 static long act_for_client(struct mm__trap *trap, const struct mm__call_row *row) {
   uint32_t grants = trap->record->grants;
-  if (!row) return grants & MM_GRANT_EVERYTHING ? pass_blindly(trap) : refuse(trap);
-  bool granted = !row->grant || (grants >> (row->grant - 1)) & 1 || grants & MM_GRANT_EVERYTHING;
-  if (!granted || (!row->client && !(grants & MM_GRANT_EVERYTHING))) return refuse(trap);
-  if (!arguments_allowed(trap, row)) return -EFAULT;
-  return row->client ? row->client(trap) : pass_blindly(trap);
+  bool everything = grants & MM_GRANT_EVERYTHING;
+  bool granted = row && row->client && (!row->grants || row->grants & grants);
+  if (!granted && !everything) return mm__refuse(trap, 0, -EPERM);
+  if (row && !arguments_allowed(trap, row)) return -EFAULT;
+  return row && row->client ? row->client(trap) : pass_blindly(trap);
 }
 
 static void trace(const struct mm__trap *trap, const struct mm__call_row *row, long result) {

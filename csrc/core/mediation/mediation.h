@@ -27,11 +27,13 @@ struct mm__trap {
 /* What a pointer argument points at: checked against the slot map before the kernel sees it. */
 enum mm__argument_kind {
   MM__ARGUMENT_NONE = 0,
-  MM__ARGUMENT_IN,     /* `bytes` are read */
-  MM__ARGUMENT_OUT,    /* `bytes` are written */
-  MM__ARGUMENT_IN_OF,  /* as many as argument number `bytes` says are read */
-  MM__ARGUMENT_OUT_OF, /* as many as argument number `bytes` says are written */
-  MM__ARGUMENT_TEXT,   /* a NUL-terminated string is read */
+  MM__ARGUMENT_IN,       /* `bytes` are read */
+  MM__ARGUMENT_OUT,      /* `bytes` are written */
+  MM__ARGUMENT_IN_OF,    /* as many as argument number `bytes` says are read */
+  MM__ARGUMENT_OUT_OF,   /* as many as argument number `bytes` says are written */
+  MM__ARGUMENT_IN_LIST,  /* as many struct iovec, whose memory is read */
+  MM__ARGUMENT_OUT_LIST, /* likewise, written */
+  MM__ARGUMENT_TEXT,     /* a NUL-terminated string is read */
 };
 
 struct mm__argument {
@@ -43,7 +45,7 @@ typedef long mm__action_function(struct mm__trap *trap);
 
 struct mm__call_row {
   uint32_t number;
-  uint8_t grant; /* position of the enum mm_grant bit that lets it pass, + 1; 0: none is needed */
+  uint8_t grants; /* bits of enum mm_grant: one of them is needed; 0: none is */
   const char *name;
   mm__action_function *client; /* NULL: refused with EPERM and reported */
   mm__action_function *server; /* NULL: passed on as it is */
@@ -71,8 +73,14 @@ mm__action_function mm__process_exit, mm__process_clone, mm__process_tid_address
     mm__process_prctl;
 /* signal.c */
 mm__action_function mm__signal_action, mm__signal_mask, mm__signal_stack, mm__signal_sigreturn;
-/* file.c */
-mm__action_function mm__file_write, mm__file_writev, mm__file_status;
+/* file.c: on descriptors */
+mm__action_function mm__file_use, mm__file_output, mm__file_close, mm__file_duplicate,
+    mm__file_control, mm__file_ask;
+/* path.c */
+mm__action_function mm__path_open, mm__path_openat, mm__path_create, mm__path_stat, mm__path_lstat,
+    mm__path_statat, mm__path_statx, mm__path_access, mm__path_accessat, mm__path_read_link,
+    mm__path_read_linkat, mm__path_unlink, mm__path_rmdir, mm__path_unlinkat, mm__path_mkdir,
+    mm__path_mkdirat, mm__path_rename, mm__path_renameat;
 /* serve.c */
 mm__action_function mm__serve_snapshot, mm__serve_present;
 

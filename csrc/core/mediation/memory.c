@@ -7,6 +7,7 @@
 #include "core/mediation/mediation.h"
 
 #include "core/guard/guard.h"
+#include "core/mediation/outside.h"
 #include "core/slot/image.h"
 
 #include <errno.h>
@@ -225,8 +226,9 @@ long mm__memory_mmap(struct mm__trap *trap) {
   if (bytes > MM__SLOT_BYTES) return -ENOMEM;
   uint64_t replaced = flags & MAP_FIXED && in_slot(trap, low, bytes) ? taken(trap, low, bytes) : 0;
   if (over_limit(trap, bytes - replaced)) return -ENOMEM;
-  /* Files need a grant that opens them; without one an image has no descriptor to map. */
-  if (file && !trap->serving && !(trap->record->grants & MM_GRANT_EVERYTHING)) return -EPERM;
+  if (file && !trap->serving && !(trap->record->grants & MM_GRANT_EVERYTHING) &&
+      !mm__descriptor_find(trap->record, trap->arguments[4]))
+    return trap->record->folder_count ? -EBADF : mm__refuse(trap, 0, -EPERM);
   long result = choose_place(trap, bytes, &low, flags);
   if (mm__failed(result)) return result;
   if (!protection_allowed(trap, low, low + bytes, protection)) return -EPERM;

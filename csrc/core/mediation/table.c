@@ -6,16 +6,21 @@
  * passed on. */
 #include "core/mediation/mediation.h"
 
-#define NONE             MM__ARGUMENT_NONE, 0
-#define IN(bytes)        MM__ARGUMENT_IN, bytes
-#define OUT(bytes)       MM__ARGUMENT_OUT, bytes
-#define IN_OF(argument)  MM__ARGUMENT_IN_OF, argument
-#define OUT_OF(argument) MM__ARGUMENT_OUT_OF, argument
-#define OUTPUT           1 /* position of MM_GRANT_OUTPUT, + 1 */
+#define NONE               MM__ARGUMENT_NONE, 0
+#define IN(bytes)          MM__ARGUMENT_IN, bytes
+#define OUT(bytes)         MM__ARGUMENT_OUT, bytes
+#define IN_OF(argument)    MM__ARGUMENT_IN_OF, argument
+#define OUT_OF(argument)   MM__ARGUMENT_OUT_OF, argument
+#define IN_LIST(argument)  MM__ARGUMENT_IN_LIST, argument
+#define OUT_LIST(argument) MM__ARGUMENT_OUT_LIST, argument
+#define TEXT               MM__ARGUMENT_TEXT, 0
+#define OUTPUT             MM_GRANT_OUTPUT
+#define FILES              MM_GRANT_FILES
+#define HOLDS              (MM_GRANT_FILES | MM_GRANT_SOCKETS) /* may have descriptors of its own */
 
-#define ROW(name, grant, client, server, ...)                                                      \
+#define ROW(name, grants, client, server, ...)                                                     \
   {                                                                                                \
-    SYS_##name, grant, #name, client, server, { __VA_ARGS__ }                                      \
+    SYS_##name, grants, #name, client, server, { __VA_ARGS__ }                                     \
   }
 
 #define ZERO    mm__answer_zero
@@ -23,13 +28,14 @@
 #define MISSING mm__answer_missing
 
 const struct mm__call_row mm__call_rows[] = {
-    ROW(read, 0, 0, 0, {NONE}, {OUT_OF(2)}),
-    ROW(write, OUTPUT, mm__file_write, 0, {NONE}, {IN_OF(2)}),
-    ROW(open, 0, 0, 0, {MM__ARGUMENT_TEXT, 0}),
-    ROW(close, 0, 0, 0, {NONE}),
-    ROW(stat, 0, 0, 0, {MM__ARGUMENT_TEXT, 0}, {OUT(144)}),
-    ROW(fstat, OUTPUT, mm__file_status, 0, {NONE}, {OUT(144)}),
-    ROW(lseek, 0, 0, 0, {NONE}),
+    ROW(read, HOLDS, mm__file_use, 0, {NONE}, {OUT_OF(2)}),
+    ROW(write, OUTPUT | HOLDS, mm__file_output, 0, {NONE}, {IN_OF(2)}),
+    ROW(open, FILES, mm__path_open, 0, {TEXT}),
+    ROW(close, HOLDS, mm__file_close, 0, {NONE}),
+    ROW(stat, FILES, mm__path_stat, 0, {TEXT}, {OUT(144)}),
+    ROW(fstat, OUTPUT | HOLDS, mm__file_output, 0, {NONE}, {OUT(144)}),
+    ROW(lstat, FILES, mm__path_lstat, 0, {TEXT}, {OUT(144)}),
+    ROW(lseek, HOLDS, mm__file_use, 0, {NONE}),
     ROW(mmap, 0, mm__memory_mmap, mm__memory_mmap, {NONE}),
     ROW(mprotect, 0, mm__memory_mprotect, mm__memory_mprotect, {NONE}),
     ROW(munmap, 0, mm__memory_munmap, mm__memory_munmap, {NONE}),
@@ -37,14 +43,18 @@ const struct mm__call_row mm__call_rows[] = {
     ROW(rt_sigaction, 0, mm__signal_action, mm__signal_action, {NONE}, {IN(32)}, {OUT(32)}),
     ROW(rt_sigprocmask, 0, mm__signal_mask, mm__signal_mask, {NONE}, {IN(8)}, {OUT(8)}),
     ROW(rt_sigreturn, 0, mm__signal_sigreturn, mm__signal_sigreturn, {NONE}),
-    ROW(ioctl, 0, 0, 0, {NONE}),
-    ROW(writev, OUTPUT, mm__file_writev, 0, {NONE}),
-    ROW(access, 0, 0, 0, {MM__ARGUMENT_TEXT, 0}),
+    ROW(ioctl, OUTPUT | HOLDS, mm__file_ask, 0, {NONE}),
+    ROW(pread64, FILES, mm__file_use, 0, {NONE}, {OUT_OF(2)}),
+    ROW(pwrite64, FILES, mm__file_use, 0, {NONE}, {IN_OF(2)}),
+    ROW(readv, HOLDS, mm__file_use, 0, {NONE}, {OUT_LIST(2)}),
+    ROW(writev, OUTPUT | HOLDS, mm__file_output, 0, {NONE}, {IN_LIST(2)}),
+    ROW(access, FILES, mm__path_access, 0, {TEXT}),
     ROW(pipe, 0, 0, 0, {OUT(8)}),
     ROW(select, 0, 0, 0, {NONE}),
     ROW(sched_yield, 0, PASS, 0, {NONE}),
     ROW(mremap, 0, mm__memory_mremap, mm__memory_mremap, {NONE}),
     ROW(madvise, 0, mm__memory_madvise, mm__memory_madvise, {NONE}),
+    ROW(dup, HOLDS, mm__file_duplicate, 0, {NONE}),
     ROW(nanosleep, 0, PASS, 0, {IN(16)}, {OUT(16)}),
     ROW(getpid, 0, PASS, 0, {NONE}),
     ROW(socket, 0, 0, 0, {NONE}),
@@ -52,14 +62,22 @@ const struct mm__call_row mm__call_rows[] = {
     ROW(clone, 0, mm__process_clone, mm__process_clone, {NONE}),
     ROW(fork, 0, mm__process_clone, mm__process_clone, {NONE}),
     ROW(vfork, 0, mm__process_clone, mm__process_clone, {NONE}),
-    ROW(execve, 0, 0, 0, {MM__ARGUMENT_TEXT, 0}),
+    ROW(execve, 0, 0, 0, {TEXT}),
     ROW(exit, 0, mm__process_exit, mm__process_exit, {NONE}),
     ROW(kill, 0, mm__process_kill, 0, {NONE}),
     ROW(uname, 0, PASS, 0, {OUT(390)}),
-    ROW(fcntl, 0, 0, 0, {NONE}),
-    ROW(getcwd, 0, 0, 0, {OUT_OF(1)}),
-    ROW(unlink, 0, 0, 0, {MM__ARGUMENT_TEXT, 0}),
-    ROW(readlink, 0, 0, 0, {MM__ARGUMENT_TEXT, 0}, {OUT_OF(2)}),
+    ROW(fcntl, HOLDS, mm__file_control, 0, {NONE}),
+    ROW(flock, FILES, mm__file_use, 0, {NONE}),
+    ROW(fsync, FILES, mm__file_use, 0, {NONE}),
+    ROW(fdatasync, FILES, mm__file_use, 0, {NONE}),
+    ROW(ftruncate, FILES, mm__file_use, 0, {NONE}),
+    ROW(getcwd, FILES, PASS, 0, {OUT_OF(1)}),
+    ROW(rename, FILES, mm__path_rename, 0, {TEXT}, {TEXT}),
+    ROW(mkdir, FILES, mm__path_mkdir, 0, {TEXT}),
+    ROW(rmdir, FILES, mm__path_rmdir, 0, {TEXT}),
+    ROW(creat, FILES, mm__path_create, 0, {TEXT}),
+    ROW(unlink, FILES, mm__path_unlink, 0, {TEXT}),
+    ROW(readlink, FILES, mm__path_read_link, 0, {TEXT}, {OUT_OF(2)}),
     ROW(gettimeofday, 0, PASS, 0, {OUT(16)}, {OUT(8)}),
     ROW(getrlimit, 0, PASS, 0, {NONE}, {OUT(16)}),
     ROW(getrusage, 0, PASS, 0, {NONE}, {OUT(144)}),
@@ -80,20 +98,33 @@ const struct mm__call_row mm__call_rows[] = {
     ROW(time, 0, PASS, 0, {OUT(8)}),
     ROW(futex, 0, mm__process_futex, mm__process_futex, {NONE}),
     ROW(sched_getaffinity, 0, PASS, 0, {NONE}, {NONE}, {OUT_OF(1)}),
+    ROW(getdents64, FILES, mm__file_use, 0, {NONE}, {OUT_OF(2)}),
     ROW(set_tid_address, 0, mm__process_tid_address, mm__process_tid_address, {NONE}),
+    ROW(fadvise64, FILES, mm__file_use, 0, {NONE}),
     ROW(clock_gettime, 0, PASS, 0, {NONE}, {OUT(16)}),
     ROW(clock_getres, 0, PASS, 0, {NONE}, {OUT(16)}),
     ROW(clock_nanosleep, 0, PASS, 0, {NONE}, {NONE}, {IN(16)}, {OUT(16)}),
     ROW(exit_group, 0, mm__process_exit, mm__process_exit, {NONE}),
     ROW(tgkill, 0, mm__process_tgkill, 0, {NONE}),
-    ROW(openat, 0, 0, 0, {NONE}, {MM__ARGUMENT_TEXT, 0}),
-    ROW(newfstatat, 0, 0, 0, {NONE}, {MM__ARGUMENT_TEXT, 0}, {OUT(144)}),
+    ROW(openat, FILES, mm__path_openat, 0, {NONE}, {TEXT}),
+    ROW(mkdirat, FILES, mm__path_mkdirat, 0, {NONE}, {TEXT}),
+    ROW(newfstatat, OUTPUT | HOLDS, mm__path_statat, 0, {NONE}, {TEXT}, {OUT(144)}),
+    ROW(unlinkat, FILES, mm__path_unlinkat, 0, {NONE}, {TEXT}),
+    ROW(renameat, FILES, mm__path_renameat, 0, {NONE}, {TEXT}, {NONE}, {TEXT}),
+    ROW(readlinkat, FILES, mm__path_read_linkat, 0, {NONE}, {TEXT}, {OUT_OF(3)}),
+    ROW(faccessat, FILES, mm__path_accessat, 0, {NONE}, {TEXT}),
     ROW(set_robust_list, 0, ZERO, ZERO, {NONE}),
+    ROW(fallocate, FILES, mm__file_use, 0, {NONE}),
+    ROW(preadv, FILES, mm__file_use, 0, {NONE}, {OUT_LIST(2)}),
+    ROW(pwritev, FILES, mm__file_use, 0, {NONE}, {IN_LIST(2)}),
     ROW(prlimit64, 0, mm__process_prlimit, 0, {NONE}, {NONE}, {NONE}, {OUT(16)}),
     ROW(getcpu, 0, PASS, 0, {OUT(4)}, {OUT(4)}),
+    ROW(renameat2, FILES, mm__path_renameat, 0, {NONE}, {TEXT}, {NONE}, {TEXT}),
     ROW(getrandom, 0, PASS, 0, {OUT_OF(1)}),
+    ROW(statx, OUTPUT | HOLDS, mm__path_statx, 0, {NONE}, {TEXT}, {NONE}, {NONE}, {OUT(256)}),
     ROW(rseq, 0, MISSING, MISSING, {NONE}),
     ROW(clone3, 0, mm__process_clone, mm__process_clone, {NONE}),
+    ROW(faccessat2, FILES, mm__path_accessat, 0, {NONE}, {TEXT}),
     {MM__CALL_SNAPSHOT, 0, "mm_snapshot", MISSING, mm__serve_snapshot, {{NONE}}},
     {MM__CALL_PRESENT, 0, "mm_present", MISSING, mm__serve_present, {{NONE}}},
 };

@@ -15,12 +15,14 @@
 /* Bit per place that is taken; nothing is permitted or forbidden by it. */
 static uint64_t taken[MM__SLOT_COUNT / 64];
 
-/* Head and entries; an entry takes 16 bytes, and an export takes 32 in the head. */
-static uint64_t sealed_bytes(uint64_t head_bytes) { return 2 * head_bytes; }
+/* Folders, head and entries; an entry takes 16 bytes, and an export takes 32 in the head. */
+static uint64_t sealed_bytes(uint64_t head_bytes) { return MM__PLACE_FOLDERS + 2 * head_bytes; }
+static uint64_t place_bytes(uint64_t head_bytes) {
+  return MM__PLACE_RANGES + MM__PLACE_PIECES + MM__PLACE_OUTSIDE + sealed_bytes(head_bytes);
+}
 
 static long map_place(uint32_t place, uint64_t head_bytes) {
-  uint64_t bytes = MM__PLACE_RANGES + MM__PLACE_PIECES + sealed_bytes(head_bytes);
-  return mm__call(SYS_mmap, PLACE_LOW(place), bytes, PROT_READ | PROT_WRITE,
+  return mm__call(SYS_mmap, PLACE_LOW(place), place_bytes(head_bytes), PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
 }
 
@@ -37,14 +39,12 @@ int mm__heads_start(struct mm_error *error) {
   memset(taken, 0, sizeof taken);
   touch((uint64_t)mm__kept_ranges(&first), MM__PAGE);
   touch((uint64_t)mm__kept_pieces(&first), MM__PAGE);
+  touch(mm__kept_outside(&first), MM__PAGE);
   touch(mm__kept_head(&first), TOUCHED_BYTES);
   return MM_OK;
 }
 
-void mm__heads_stop(void) {
-  mm__call(SYS_munmap, PLACE_LOW(0),
-           MM__PLACE_RANGES + MM__PLACE_PIECES + sealed_bytes(PREPARED_BYTES));
-}
+void mm__heads_stop(void) { mm__call(SYS_munmap, PLACE_LOW(0), place_bytes(PREPARED_BYTES)); }
 
 /* There are as many places as slots, so one is free; the first one is prepared, and not for all. */
 static uint32_t free_place(uint64_t head_bytes) {
@@ -70,10 +70,9 @@ void mm__head_release(const struct mm__kept *kept) {
   uint32_t place = (uint32_t)((kept->low - PLACE_LOW(0)) >> MM__HEADS_SHIFT);
   taken[place / 64] &= ~(1ul << place % 64);
   if (place)
-    mm__call(SYS_munmap, kept->low,
-             mm__kept_head(kept) - kept->low + sealed_bytes(kept->head_bytes));
+    mm__call(SYS_munmap, kept->low, place_bytes(kept->head_bytes));
   else
-    mm__call(SYS_mprotect, mm__kept_head(kept), sealed_bytes(kept->head_bytes),
+    mm__call(SYS_mprotect, mm__kept_folders(kept), sealed_bytes(kept->head_bytes),
              PROT_READ | PROT_WRITE);
 }
 
@@ -129,5 +128,5 @@ long mm__head_seal(const struct mm__kept *kept, const struct mm__head *head) {
   }
   for (uint32_t i = 0; i < head->facts->hook_count; i++)
     *entries++ = (struct mm__entry){.address = head->facts->hooks[i]};
-  return mm__call(SYS_mprotect, mm__kept_head(kept), sealed_bytes(kept->head_bytes), PROT_READ);
+  return mm__call(SYS_mprotect, mm__kept_folders(kept), sealed_bytes(kept->head_bytes), PROT_READ);
 }

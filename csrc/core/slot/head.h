@@ -1,5 +1,5 @@
 /* core/slot/head.h - our copy of an image's head, with what is made from it: the gate's entries,
- * and room for the slot map's ranges and the guard's pieces.
+ * and room for the slot map's ranges, the guard's pieces, and what the image holds outside.
  * Owns:    the memory of slot 0 in which heads lie, one place each.
  * Threads: under mm__core_lock.
  * Signals: not for handlers.
@@ -12,8 +12,10 @@
 #include "core/state.h"
 
 /* What lies in a place, in this order: what changes, then what is read-only once it is sealed. */
-#define MM__PLACE_RANGES (MM__RANGE_LIMIT * sizeof(struct mm__range))
-#define MM__PLACE_PIECES (MM__PIECE_CAPACITY * sizeof(struct mm__piece))
+#define MM__PLACE_RANGES  (MM__RANGE_LIMIT * sizeof(struct mm__range))
+#define MM__PLACE_PIECES  (MM__PIECE_CAPACITY * sizeof(struct mm__piece))
+#define MM__PLACE_OUTSIDE (4ul * MM__PAGE)
+#define MM__PLACE_FOLDERS (2ul * MM__PAGE)
 _Static_assert(MM__PLACE_RANGES % MM__PAGE == 0 && MM__PLACE_PIECES % MM__PAGE == 0,
                "the head starts a page");
 
@@ -34,8 +36,16 @@ static inline struct mm__range *mm__kept_ranges(const struct mm__kept *kept) {
 static inline struct mm__piece *mm__kept_pieces(const struct mm__kept *kept) {
   return (struct mm__piece *)(kept->low + MM__PLACE_RANGES);
 }
-static inline uint64_t mm__kept_head(const struct mm__kept *kept) {
+/* What it holds of the outside world changes; what folders it was granted is read-only:
+ * core/mediation/outside.h */
+static inline uint64_t mm__kept_outside(const struct mm__kept *kept) {
   return kept->low + MM__PLACE_RANGES + MM__PLACE_PIECES;
+}
+static inline uint64_t mm__kept_folders(const struct mm__kept *kept) {
+  return mm__kept_outside(kept) + MM__PLACE_OUTSIDE;
+}
+static inline uint64_t mm__kept_head(const struct mm__kept *kept) {
+  return mm__kept_folders(kept) + MM__PLACE_FOLDERS;
 }
 static inline struct mm__entry *mm__kept_entries(const struct mm__kept *kept) {
   return (struct mm__entry *)(mm__kept_head(kept) + kept->head_bytes);

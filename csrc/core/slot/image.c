@@ -7,6 +7,7 @@
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"
 #include "core/guard/guard.h"
+#include "core/mediation/outside.h"
 #include "core/slot/head.h"
 #include "image/content.h"
 #include "image/cpu.h"
@@ -39,6 +40,7 @@ void mm__image_start(void) {
 /* What is at hand while an image is being mapped. */
 struct opening {
   const char *path;
+  const char *name; /* the path, for messages */
   const struct mm_map_options *options;
   struct mm__thread_record *thread;
   struct mm_error *error;
@@ -64,24 +66,24 @@ static int open_file(struct opening *opening) {
   long file =
       mm__call(SYS_openat, AT_FDCWD, opening->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (file == -ENOENT || file == -ENOTDIR)
-    return mm__fail_system(opening->error, MM_ERROR_MISSING, (int)-file, "%s", opening->path);
+    return mm__fail_system(opening->error, MM_ERROR_MISSING, (int)-file, "%s", opening->name);
   if (file == -EACCES || file == -EPERM)
-    return mm__fail_system(opening->error, MM_ERROR_UNREADABLE, (int)-file, "%s", opening->path);
+    return mm__fail_system(opening->error, MM_ERROR_UNREADABLE, (int)-file, "%s", opening->name);
   if (file == -ENXIO || file == -ELOOP)
-    return mm__fail_system(opening->error, MM_ERROR_NOT_A_FILE, (int)-file, "%s", opening->path);
+    return mm__fail_system(opening->error, MM_ERROR_NOT_A_FILE, (int)-file, "%s", opening->name);
   if (mm__failed(file))
-    return mm__fail_system(opening->error, MM_ERROR_SYSTEM, (int)-file, "%s", opening->path);
+    return mm__fail_system(opening->error, MM_ERROR_SYSTEM, (int)-file, "%s", opening->name);
   opening->file = (int)file;
   struct statfs system;
   long result = mm__call(SYS_fstat, file, &opening->facts);
   if (mm__failed(result))
-    return mm__fail_system(opening->error, MM_ERROR_SYSTEM, (int)-result, "%s", opening->path);
+    return mm__fail_system(opening->error, MM_ERROR_SYSTEM, (int)-result, "%s", opening->name);
   if (!S_ISREG(opening->facts.st_mode))
-    return mm__fail(opening->error, MM_ERROR_NOT_A_FILE, "%s: %s", opening->path,
+    return mm__fail(opening->error, MM_ERROR_NOT_A_FILE, "%s: %s", opening->name,
                     S_ISDIR(opening->facts.st_mode) ? "is a folder" : "is not a regular file");
   if (!mm__failed(mm__call(SYS_fstatfs, file, &system)) && system.f_flags & MOUNTED_NOEXEC)
     return mm__fail(opening->error, MM_ERROR_UNREADABLE,
-                    "%s: lies in a file system that is mounted noexec", opening->path);
+                    "%s: lies in a file system that is mounted noexec", opening->name);
   return MM_OK;
 }
 
@@ -89,12 +91,28 @@ static int open_file(struct opening *opening) {
 static int name_file(const struct opening *opening, int status) {
   if (status == MM_OK || !opening->error) return status;
   char text[sizeof opening->error->message];
-  mm__format(text, sizeof text, "%s: %s", opening->path, opening->error->message);
+  mm__format(text, sizeof text, "%s: %s", opening->name, opening->error->message);
   memcpy(opening->error->message, text, sizeof text);
   return status;
 }
 
-static void grant_names(uint32_t grants, char *text, size_t size) {
+/* The details of the needs of one kind: lines of "kind<TAB>detail". */
+static size_t need_details(const char *needs, const char *kind, char *text, size_t size) {
+  size_t length = 0, kind_length = strlen(kind);
+  while (*needs) {
+    size_t line = 0;
+    while (needs[line] && needs[line] != '\n') line++;
+    if (line > kind_length + 1 && memcmp(needs, kind, kind_length) == 0 &&
+        needs[kind_length] == '\t')
+      length += mm__format(text + length, size - length, " (%.*s)", (int)(line - kind_length - 1),
+                           needs + kind_length + 1);
+    needs += line + (needs[line] == '\n');
+  }
+  return length;
+}
+
+/* "output (prints a banner), files (reads /usr/share/dict)" */
+static void needs_text(uint32_t lacking, const char *needs, char *text, size_t size) {
   static const struct {
     uint32_t grant;
     const char *name;
@@ -104,10 +122,11 @@ static void grant_names(uint32_t grants, char *text, size_t size) {
                {MM_GRANT_JIT, "jit"},
                {MM_GRANT_EVERYTHING, "everything"}};
   size_t length = 0;
-  text[0] = 0;
-  for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
-    if (grants & names[i].grant)
-      length += mm__format(text + length, size - length, "%s%s", length ? ", " : "", names[i].name);
+  for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+    if (!(lacking & names[i].grant)) continue;
+    length += mm__format(text + length, size - length, "%s%s", length ? ", " : "", names[i].name);
+    length += need_details(needs, names[i].name, text + length, size - length);
+  }
 }
 
 /* Fits this machine, is granted what it needs, is within the limits: in the order the errors are
@@ -118,28 +137,28 @@ static int check_fit(const struct opening *opening) {
   const char *missing = mm__cpu_missing(facts->cpu, mm__tables.cpu);
   if (missing)
     return mm__fail(opening->error, MM_ERROR_CPU,
-                    "%s: needs the CPU feature %s, which this CPU lacks", opening->path, missing);
+                    "%s: needs the CPU feature %s, which this CPU lacks", opening->name, missing);
   if (facts->page_bytes != MM__PAGE)
     return mm__fail(opening->error, MM_ERROR_PAGE_SIZE, "%s: made for pages of %u bytes, not %d",
-                    opening->path, facts->page_bytes, MM__PAGE);
+                    opening->name, facts->page_bytes, MM__PAGE);
   uint32_t grants = opening->options->grants;
   uint32_t lacking = grants & MM_GRANT_EVERYTHING ? 0 : facts->needs & ~grants;
   if (lacking) {
-    char names[96];
-    grant_names(lacking, names, sizeof names);
+    char names[400];
+    needs_text(lacking, opening->head.needs, names, sizeof names);
     return mm__fail(opening->error, MM_ERROR_NEEDS, "%s: needs what was not granted: %s",
-                    opening->path, names);
+                    opening->name, names);
   }
   if (mapped_count >= host->image_limit)
     return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: %u images are mapped already, the limit",
-                    opening->path, mapped_count);
+                    opening->name, mapped_count);
   if (opening->head.memory_bytes > host->image_bytes_limit)
     return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: spans %lu bytes, over the limit of %lu",
-                    opening->path, opening->head.memory_bytes, host->image_bytes_limit);
+                    opening->name, opening->head.memory_bytes, host->image_bytes_limit);
   uint32_t exports = opening->head.registry.export_count;
   if (exports > host->export_limit || exports + facts->hook_count > MM__STUB_LIMIT)
     return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: has %u exports, over the limit of %u",
-                    opening->path, exports, host->export_limit);
+                    opening->name, exports, host->export_limit);
   return MM_OK;
 }
 
@@ -152,15 +171,15 @@ static int verify(const struct opening *opening) {
   long buffer = mm__call(SYS_mmap, 0, VERIFY_BYTES, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mm__failed(buffer))
-    return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-buffer, "%s", opening->path);
+    return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-buffer, "%s", opening->name);
   long result = mm__content_digest(opening->file, facts->head_bytes, facts->file_bytes,
                                    (void *)buffer, VERIFY_BYTES, &digest);
   mm__call(SYS_munmap, buffer, VERIFY_BYTES);
   if (mm__failed(result))
-    return mm__fail_system(opening->error, MM_ERROR_UNREADABLE, (int)-result, "%s", opening->path);
+    return mm__fail_system(opening->error, MM_ERROR_UNREADABLE, (int)-result, "%s", opening->name);
   if (digest != facts->content_digest)
     return mm__fail(opening->error, MM_ERROR_DAMAGED,
-                    "%s: is damaged: the digest of its contents does not match", opening->path);
+                    "%s: is damaged: the digest of its contents does not match", opening->name);
   return MM_OK;
 }
 
@@ -200,7 +219,7 @@ static int reserve(const struct opening *opening) {
     return mm__fail(
         opening->error, MM_ERROR_SLOT_TAKEN,
         "%s: its slot %u is taken by the image %s; snapshot one of them with another --slot",
-        opening->path, opening->slot, other->path);
+        opening->name, opening->slot, other->path);
   uint64_t low = MM__SLOT_BASE(opening->slot);
   long result = mm__call(SYS_mmap, low, MM__SLOT_BYTES, PROT_NONE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
@@ -213,10 +232,10 @@ static int reserve(const struct opening *opening) {
     char occupant[256];
     find_occupant(low, low + MM__SLOT_BYTES, occupant, sizeof occupant);
     return mm__fail(opening->error, MM_ERROR_SLOT_TAKEN, "%s: its slot %u is taken by %s",
-                    opening->path, opening->slot, occupant);
+                    opening->name, opening->slot, occupant);
   }
   return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result,
-                         "%s: cannot reserve slot %u", opening->path, opening->slot);
+                         "%s: cannot reserve slot %u", opening->name, opening->slot);
 }
 
 /* What one mmap can map: segments that follow each other in memory and in the file, and rest alike.
@@ -280,7 +299,7 @@ static int map_loads(const struct opening *opening) {
     long result = map_stretch(&stretch, opening->file);
     if (mm__failed(result))
       return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result, "%s: cannot map 0x%lx",
-                             opening->path, stretch.low);
+                             opening->name, stretch.low);
   }
   return MM_OK;
 }
@@ -293,7 +312,7 @@ static int map_stubs(const struct opening *opening, uint32_t count) {
                            MREMAP_MAYMOVE | MREMAP_FIXED, mm__stub_address(opening->slot, first));
     if (mm__failed(result))
       return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result, "%s: cannot map stubs",
-                             opening->path);
+                             opening->name);
   }
   return MM_OK;
 }
@@ -309,17 +328,19 @@ static int start_state(const struct opening *opening) {
   state->map.ranges = mm__kept_ranges(&opening->kept);
   state->map.capacity = MM__RANGE_LIMIT;
   state->pieces = mm__kept_pieces(&opening->kept);
+  struct mm__outside *outside = (struct mm__outside *)mm__kept_outside(&opening->kept);
+  outside->descriptor_count = outside->refusal_count = 0;
   state->mailbox_high = facts->mailbox_low;
   state->heap_high = facts->heap_high;
   state->generation = 1;
   if (fill_map(state, &opening->head) == MM_OK) return MM_OK;
-  return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: too many segments", opening->path);
+  return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: too many segments", opening->name);
 }
 
 static int seal_head(const struct opening *opening) {
   long result = mm__head_seal(&opening->kept, &opening->head);
   if (!mm__failed(result)) return MM_OK;
-  return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result, "%s", opening->path);
+  return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result, "%s", opening->name);
 }
 
 static void release_slot(uint32_t slot, uint32_t stub_count) {
@@ -332,6 +353,7 @@ static void record_image(const struct opening *opening, uint32_t stub_count) {
   struct mm__record *record = &mm__tables.records[opening->slot];
   record->guard = opening->options->guard;
   record->grants = opening->options->grants;
+  record->folder_count = (uint16_t)opening->options->file_count;
   record->dead_on_fault = opening->options->dead_on_fault;
   record->timeout_ns = opening->options->timeout_ns;
   record->memory_limit =
@@ -361,7 +383,9 @@ static int build(struct opening *opening) {
   if (status == MM_OK) status = check_fit(opening);
   if (status != MM_OK) return status;
   opening->slot = opening->head.facts->slot;
-  status = reserve(opening);
+  status = mm__folders_record(mm__folders_of(&opening->kept), opening->options, opening->name,
+                              opening->error);
+  if (status == MM_OK) status = reserve(opening);
   if (status != MM_OK) return status;
   mm__image_enter(&mm__states[opening->slot], opening->thread, 1);
   uint32_t stub_count = opening->head.registry.export_count + opening->head.facts->hook_count;
@@ -380,21 +404,22 @@ static int build(struct opening *opening) {
   return MM_OK;
 }
 
-static int check_options(const char *path, const struct mm_map_options *options,
+static int check_options(const char *name, const struct mm_map_options *options,
                          struct mm_error *error) {
-  if (!path || !*path) return mm__fail(error, MM_ERROR_ARGUMENT, "no path was given");
+  if (!*name) return mm__fail(error, MM_ERROR_ARGUMENT, "no path was given");
   if (options->guard == MM_GUARD_KEYS)
-    return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: the guard `keys` is not available", path);
-  if (options->grants & (MM_GRANT_FILES | MM_GRANT_SOCKETS))
-    return mm__fail(error, MM_ERROR_UNSUPPORTED,
-                    "%s: files and sockets cannot be granted by themselves yet, only everything",
-                    path);
-  const uint32_t known = MM_GRANT_OUTPUT | MM_GRANT_JIT | MM_GRANT_EVERYTHING;
+    return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: the guard `keys` is not available", name);
+  if (options->grants & MM_GRANT_SOCKETS)
+    return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: sockets cannot be granted yet", name);
+  if (!(options->grants & MM_GRANT_FILES) != !options->file_count)
+    return mm__fail(error, MM_ERROR_ARGUMENT, "%s: files are granted by naming folders", name);
+  const uint32_t known =
+      MM_GRANT_OUTPUT | MM_GRANT_FILES | MM_GRANT_SOCKETS | MM_GRANT_JIT | MM_GRANT_EVERYTHING;
   if (options->grants & ~known)
-    return mm__fail(error, MM_ERROR_ARGUMENT, "%s: there is no grant 0x%x", path,
+    return mm__fail(error, MM_ERROR_ARGUMENT, "%s: there is no grant 0x%x", name,
                     options->grants & ~known);
   if (options->guard > MM_GUARD_KEYS)
-    return mm__fail(error, MM_ERROR_ARGUMENT, "%s: there is no guard %u", path, options->guard);
+    return mm__fail(error, MM_ERROR_ARGUMENT, "%s: there is no guard %u", name, options->guard);
   return MM_OK;
 }
 
@@ -403,7 +428,9 @@ int mm__image_map(const char *path, const struct mm_map_options *options, uint32
   struct mm_map_options chosen = {0};
   if (options) chosen = *options;
   if (chosen.guard == MM_GUARD_DEFAULT) chosen.guard = MM_GUARD_PAGES;
-  int status = check_options(path, &chosen, error);
+  char room[MM__BRIEF_BYTES];
+  const char *name = mm__brief(path ? path : "", room);
+  int status = check_options(name, &chosen, error);
   if (status != MM_OK) return status;
   struct mm__thread_record *thread;
   status = mm__thread_find(&thread, error);
@@ -411,7 +438,7 @@ int mm__image_map(const char *path, const struct mm_map_options *options, uint32
   status = mm__deadline_check(chosen.timeout_ns, error);
   if (status != MM_OK) return status;
   struct opening opening = {
-      .path = path, .options = &chosen, .thread = thread, .error = error, .file = -1};
+      .path = path, .name = name, .options = &chosen, .thread = thread, .error = error, .file = -1};
   mm__lock(&mm__core_lock);
   status = build(&opening);
   if (status != MM_OK) mm__head_release(&opening.kept);
@@ -445,6 +472,7 @@ int mm__image_unmap(uint32_t slot, struct mm__thread_record *thread, struct mm_e
     return mm__fail(error, status, "%s: a call is running", record->path);
   }
   struct mm__kept kept = record->kept;
+  mm__descriptors_close(record);
   if (mm__tables.host.trace & MM__TRACE_IMAGE)
     mm__say("image: unmapped %s from slot %u", record->path, slot);
   release_slot(slot, record->stub_count);
@@ -480,6 +508,7 @@ int mm__image_reset_held(uint32_t slot, struct mm__thread_record *thread, struct
   state->kept_open = 0;
   mm__guard_close(record, state);
   mm__guard_empty_mailbox(record, state);
+  mm__descriptors_close(record);
   bool known, done = mm__guard_reset(record, state, &known);
   for (uint32_t i = 0; !known && i < record->head.load_count; i++) {
     const Elf64_Phdr *load = &record->head.loads[i];
