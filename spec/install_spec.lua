@@ -153,7 +153,7 @@ describe("the command matchmaker", function()
   it("lists its commands", function()
     local status, output = command("help")
     assert.equal(0, status)
-    for _, name in ipairs { "snapshot", "inspect", "call", "doctor" } do
+    for _, name in ipairs { "snapshot", "inspect", "call", "ps", "doctor" } do
       assert.matches("matchmaker " .. name, output)
     end
   end)

@@ -21,6 +21,7 @@ enum mm__object {
   MM__POINTER_OBJECT,
 
   MM__ERROR,
+  MM__CLIENT_LIST,
   MM__OBJECT_COUNT
 };
 #define MM__ARGUMENT_LIMIT 255 /* more than a prototype has */
@@ -153,9 +154,18 @@ int mm__request_map(lua_State *L);
 void mm__image_collect(struct mm__lua_image *image);
 /* The file's name without folders. */
 const char *mm__image_name(const struct mm__lua_image *image);
+const char *mm__guard_text(uint32_t guard);
+/* Sets a field of the table on top of the stack. */
+void mm__set_number(lua_State *L, const char *field, uint64_t number);
 void mm__push_info(lua_State *L, const struct mm_image_info *info);
 /* Why nothing works any more, when the session has ended; else `error` as it is. */
 void mm__image_explain(const struct mm__lua_image *image, struct mm_error *error);
+
+/* --- clients.c --- */
+
+void mm__clients_open(lua_State *L);
+/* clients(): all of this user's. */
+int mm__clients(lua_State *L);
 
 /* --- exports.c --- */
 

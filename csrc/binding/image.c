@@ -136,12 +136,12 @@ static int close_image(lua_State *L) {
   return 0;
 }
 
-static const char *guard_text(uint32_t guard) {
+const char *mm__guard_text(uint32_t guard) {
   static const char *const texts[] = {"pages", "pages", "open", "keys"};
   return guard < sizeof texts / sizeof *texts ? texts[guard] : "?";
 }
 
-static void set_number(lua_State *L, const char *field, uint64_t number) {
+void mm__set_number(lua_State *L, const char *field, uint64_t number) {
 #if MM__HAS_INTEGERS
   lua_pushinteger(L, (lua_Integer)number);
 #else
@@ -154,19 +154,19 @@ void mm__push_info(lua_State *L, const struct mm_image_info *info) {
   lua_createtable(L, 0, 12);
   lua_pushstring(L, info->path);
   lua_setfield(L, -2, "path");
-  lua_pushstring(L, guard_text(info->guard));
+  lua_pushstring(L, mm__guard_text(info->guard));
   lua_setfield(L, -2, "guard");
   lua_pushboolean(L, info->dead != 0);
   lua_setfield(L, -2, "dead");
-  set_number(L, "slot", info->slot);
-  set_number(L, "generation", info->generation);
-  set_number(L, "exports", info->export_count);
-  set_number(L, "segments", info->segment_count);
-  set_number(L, "base", info->base);
-  set_number(L, "mapped_bytes", info->mapped_bytes);
-  set_number(L, "file_bytes", info->file_bytes);
-  set_number(L, "calls", info->calls);
-  set_number(L, "faults", info->faults);
+  mm__set_number(L, "slot", info->slot);
+  mm__set_number(L, "generation", info->generation);
+  mm__set_number(L, "exports", info->export_count);
+  mm__set_number(L, "segments", info->segment_count);
+  mm__set_number(L, "base", info->base);
+  mm__set_number(L, "mapped_bytes", info->mapped_bytes);
+  mm__set_number(L, "file_bytes", info->file_bytes);
+  mm__set_number(L, "calls", info->calls);
+  mm__set_number(L, "faults", info->faults);
 }
 
 /* { { call = "openat", path = "/etc/passwd", count = 2 }, ... } */
@@ -177,7 +177,7 @@ static void push_refused(lua_State *L, struct mm_image *handle) {
     lua_createtable(L, 0, 3);
     lua_pushstring(L, refusal.call);
     lua_setfield(L, -2, "call");
-    set_number(L, "count", refusal.count);
+    mm__set_number(L, "count", refusal.count);
     if (refusal.path[0]) {
       lua_pushstring(L, refusal.path);
       lua_setfield(L, -2, "path");
@@ -209,7 +209,7 @@ static int text(lua_State *L) {
   if (mm_image_info(image->handle, &facts, NULL) == MM_OK)
     snprintf(line, sizeof line, "image %.255s (slot %u, %u export%s, %s)", mm__image_name(image),
              facts.slot, facts.export_count, facts.export_count == 1 ? "" : "s",
-             guard_text(facts.guard));
+             mm__guard_text(facts.guard));
   else
     snprintf(line, sizeof line, "image %.255s (unmapped)", mm__image_name(image));
   lua_pushstring(L, line);

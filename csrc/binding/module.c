@@ -109,6 +109,7 @@ static const luaL_Reg functions[] = {
     {"request_map", mm__request_map},
     {"request_call", mm__request_call},
     {"mapped", mapped},
+    {"clients", mm__clients},
     {"use_cdata", mm__use_cdata},
     {NULL, NULL},
 };
@@ -130,6 +131,7 @@ int luaopen_matchmaker_core(lua_State *L) {
   mm__image_open(L);
   mm__function_open(L);
   mm__pointer_open(L);
+  mm__clients_open(L);
   push_session(L);
   lua_newtable(L);
   mm__set_functions(L, functions);

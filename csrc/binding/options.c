@@ -136,6 +136,8 @@ void mm__read_config(lua_State *L, int index, struct mm_config *config) {
       config->signals = read_name(&option, -1, signal_ways);
     else if (is(&option, "without"))
       config->without = read_names(&option, lacks);
+    else if (is(&option, "list"))
+      config->unlisted = !read_boolean(&option);
     else
       unknown(&option);
   }

@@ -11,6 +11,8 @@
 
 #include <pthread.h>
 
+struct mm__builder;
+struct mm__heap;
 struct mm__thunk;
 struct mm__closure;
 struct mm__callback_type;
@@ -24,9 +26,12 @@ struct mm_image {
   struct mm__registry registry;
   pthread_mutex_t lock; /* of the lists below */
   struct mm_function *functions;
+  struct mm__symbol_table *symbols; /* read at the first fault */
+  struct mm__heap *heap;            /* under the image's turn: heap.c */
+  struct mm__builder *builder;      /* of types that are named by text: type.c; one thread's */
+  struct mm__registry types;        /* what it has so far */
   struct mm__callback_type *callback_types;
   struct mm_callback *callbacks, *released_callbacks; /* the latter ran still, when last seen */
-  struct mm__symbol_table *symbols;                   /* read at the first fault */
   struct mm_image *next;                              /* of all handles */
 };
 
@@ -77,16 +82,50 @@ int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
 void mm__value_read(const struct mm__registry *registry, uint32_t type, const void *bytes,
                     struct mm__value *value);
 
-/* --- memory.c: an image's memory, as its client reads and writes it. Messages are predicates. --- */
+/* --- memory.c: an image's memory, as its client reads and writes it. Messages are predicates.
+ * `generation`: what an address is of, 0 when that is not known. Errors of all: MM_ERROR_STALE,
+ * MM_ERROR_UNMAPPED, MM_ERROR_DEAD, MM_ERROR_NOT_CONNECTED. --- */
+
+/* As mm_allocate; `generation`: which one the memory is of. */
+int mm__image_allocate(struct mm_image *image, uint64_t bytes, uint64_t *address,
+                       uint32_t *generation, struct mm_error *error);
+/* MM_ERROR_ARGUMENT when mm__image_allocate did not give it. */
+int mm__image_free(struct mm_image *image, uint32_t generation, uint64_t address,
+                   struct mm_error *error);
+/* MM_ERROR_RESULT */
+int mm__image_read(struct mm_image *image, uint32_t generation, uint64_t address, void *to,
+                   uint64_t bytes, struct mm_error *error);
+/* MM_ERROR_RANGE */
+int mm__image_write(struct mm_image *image, uint32_t generation, uint64_t address, const void *from,
+                    uint64_t bytes, struct mm_error *error);
+/* Whether the image still is what it was: MM_OK, or why not. */
+int mm__image_current(struct mm_image *image, uint32_t generation, struct mm_error *error);
 
 /* Copies the string at `address` of the image into memory of this thread, valid until its next
- * call; NULL for address 0. `generation`: what the address is of, 0 when that is not known. Errors:
- * MM_ERROR_RESULT (no string there), _STALE, _MEMORY, _UNMAPPED, _DEAD. */
+ * call; NULL for address 0. MM_ERROR_RESULT when no string is there, MM_ERROR_MEMORY. */
 int mm__image_text(struct mm_image *image, uint32_t generation, uint64_t address,
                    struct mm__value *value, struct mm_error *error);
 /* The same, within a hold. */
 int mm__text_take(const struct mm__core_table *core, const struct mm__hold *hold, uint64_t address,
                   struct mm__value *value, struct mm_error *error);
+
+/* --- heap.c: blocks of any size in the area of an image's slot. Within a hold. --- */
+
+/* Zeroed, aligned to 16. MM_ERROR_LIMIT, MM_ERROR_MEMORY. */
+int mm__heap_allocate(struct mm__heap **heap, const struct mm__core_table *core,
+                      const struct mm__hold *hold, uint64_t bytes, uint64_t *address,
+                      struct mm_error *error);
+/* MM_ERROR_ARGUMENT when there is no such block. */
+int mm__heap_free(struct mm__heap *heap, const struct mm__core_table *core,
+                  const struct mm__hold *hold, uint64_t address, struct mm_error *error);
+void mm__heap_close(struct mm__heap *heap);
+
+/* --- type.c: C types by their text --- */
+
+/* The type that `text` names, in the scope of the image's own types: its index in image->types.
+ * Indexes stay; the view may move. Errors: MM_ERROR_PROTOTYPE, MM_ERROR_MEMORY. */
+int mm__image_type(struct mm_image *image, const char *text, uint32_t *type, bool *is_const,
+                   struct mm_error *error);
 
 /* Takes the image for this thread with its guard left open between calls, until mm__image_let_go.
  * Errors: MM_ERROR_UNMAPPED, _DEAD, _NOT_CONNECTED. */
@@ -102,6 +141,10 @@ char *mm__thread_text(size_t bytes);
 
 /* Completes the facts of a fault: symbol, offset, module, and the message. `image` may be NULL. */
 void mm__fault_explain(struct mm_image *image, struct mm_error *error);
+/* Describes this library's mapped images, at most `limit`; returns how many there are. */
+uint32_t mm__images_mapped(struct mm_client_image *images, uint32_t limit);
+/* In a forked child: no thread holds the lock of the handles. */
+void mm__images_forked(void);
 /* The handle of the mapping in `slot`, NULL when it is none of ours. */
 struct mm_image *mm__image_in_slot(uint32_t slot);
 
@@ -131,6 +174,15 @@ char *mm__absolute_path(const char *path);
  * MM_ERROR_ARGUMENT, MM_ERROR_MEMORY; nothing is to be freed then. */
 int mm__grants_complete(struct mm_map_options *options, const char *path, struct mm_error *error);
 void mm__grants_free(struct mm_map_options *options);
+
+/* --- list.c: this process's entry in the list of clients. What fails is kept for mm_clients_lack.
+ * --- */
+void mm__list_join(bool wanted);
+void mm__list_update(void);
+void mm__list_leave(void);
+/* A forked child has no entry until a thread of it crosses, or it maps. */
+void mm__list_thread_started(void);
+void mm__list_forked(void);
 
 /* --- thunk.c: the only user of libffi --- */
 

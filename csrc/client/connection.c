@@ -66,7 +66,11 @@ static void after_fork(enum mm__fork when) {
 }
 
 static void in_parent(void) { after_fork(MM__FORK_PARENT); }
-static void in_child(void) { after_fork(MM__FORK_CHILD); }
+static void in_child(void) {
+  mm__images_forked();
+  mm__list_forked();
+  after_fork(MM__FORK_CHILD);
+}
 
 static void watch_process(void) {
   watch_error = pthread_key_create(&thread_key, thread_ends);
@@ -74,6 +78,11 @@ static void watch_process(void) {
 }
 
 static void watch_thread(struct mm__anchor *anchor) { pthread_setspecific(thread_key, anchor); }
+
+static void thread_starts(struct mm__anchor *anchor) {
+  watch_thread(anchor);
+  mm__list_thread_started();
+}
 
 char *mm__thread_text(size_t bytes) {
   if (bytes <= here.text_bytes) return here.text;
@@ -110,7 +119,7 @@ static int connect_with(const struct mm_config *config, struct mm_error *error) 
   if (!table) return MM_ERROR_NOT_CONNECTED;
   mm__host_defaults(&host);
   host.anchor_offset = (int64_t)((uint64_t)&here.anchor - (uint64_t)__builtin_thread_pointer());
-  host.thread_started = watch_thread;
+  host.thread_started = thread_starts;
   if (config) {
     host.configured = 1;
     host.signals = config->signals;
@@ -125,7 +134,7 @@ static int connect_with(const struct mm_config *config, struct mm_error *error) 
     return status;
   }
   __atomic_store_n(&core, table, __ATOMIC_RELEASE);
-  users++;
+  if (users++ == 0 || config) mm__list_join(!config || !config->unlisted);
   return MM_OK;
 }
 
@@ -152,7 +161,10 @@ static int disconnect_in_turn(struct dl_phdr_info *info, size_t size, void *turn
   (void)info, (void)size;
   const struct mm__core_table *table = mm__core(turn->error);
   turn->status = table ? table->finalize(&last, turn->error) : MM_ERROR_NOT_CONNECTED;
-  if (turn->status == MM_OK && --users == 0) __atomic_store_n(&core, NULL, __ATOMIC_RELEASE);
+  if (turn->status == MM_OK && --users == 0) {
+    __atomic_store_n(&core, NULL, __ATOMIC_RELEASE);
+    mm__list_leave();
+  }
   if (last) mm__disconnect();
   return 1;
 }

@@ -39,6 +39,30 @@ struct mm_image *mm__image_in_slot(uint32_t slot) {
   return found;
 }
 
+uint32_t mm__images_mapped(struct mm_client_image *images, uint32_t limit) {
+  const struct mm__core_table *core = mm__core(NULL);
+  struct mm_image_info info;
+  const struct mm__head *head;
+  uint32_t count = 0;
+  pthread_mutex_lock(&lock);
+  for (struct mm_image *image = handles; image && core; image = image->next) {
+    if (!image->path || core->head(image->slot, image->serial, &head, NULL) != MM_OK ||
+        core->list(image->slot, &info, NULL) != MM_OK)
+      continue;
+    if (count++ >= limit) continue;
+    struct mm_client_image *listed = &images[count - 1];
+    memset(listed, 0, sizeof *listed);
+    listed->mapped_bytes = info.mapped_bytes;
+    listed->slot = info.slot;
+    listed->guard = info.guard;
+    strncpy(listed->path, image->path, sizeof listed->path - 1);
+  }
+  pthread_mutex_unlock(&lock);
+  return count;
+}
+
+void mm__images_forked(void) { pthread_mutex_init(&lock, NULL); }
+
 /* The registry was checked by the Matchmaker; the copy is the same bytes at another address. */
 static int copy_registry(struct mm_image *image, const struct mm__registry *from,
                          struct mm_error *error) {
@@ -94,6 +118,7 @@ int mm_request_map(const char *path, const struct mm_map_options *options, struc
     mm_image_release(handle);
   else
     *image = handle;
+  if (status == MM_OK) mm__list_update();
   return status;
 }
 
@@ -109,11 +134,14 @@ static void free_functions(struct mm_function *function) {
 void mm_image_release(struct mm_image *image) {
   if (!image) return;
   const struct mm__core_table *core = mm__core(NULL);
-  if (core && image->serial) core->unmap(image->slot, image->serial, NULL);
+  bool unmapped = core && image->serial && core->unmap(image->slot, image->serial, NULL) == MM_OK;
   remove_handle(image);
+  if (unmapped) mm__list_update();
   mm__callbacks_release(image);
   free_functions(image->functions);
   mm__symbol_table_free(image->symbols);
+  mm__heap_close(image->heap);
+  mm__builder_free(image->builder);
   pthread_mutex_destroy(&image->lock);
   free(image->block);
   free(image->path);
@@ -191,7 +219,9 @@ int mm_reset(struct mm_image *image, struct mm_error *error) {
 int mm_unmap(struct mm_image *image, struct mm_error *error) {
   if (!image) return mm__fail(error, MM_ERROR_NULL, "mm_unmap got a null pointer");
   const struct mm__core_table *core = mm__core(error);
-  return core ? core->unmap(image->slot, image->serial, error) : MM_ERROR_NOT_CONNECTED;
+  int status = core ? core->unmap(image->slot, image->serial, error) : (int)MM_ERROR_NOT_CONNECTED;
+  if (status == MM_OK) mm__list_update();
+  return status;
 }
 
 int mm_image_info(struct mm_image *image, struct mm_image_info *info, struct mm_error *error) {

@@ -7,6 +7,7 @@
 #include "core/guard/guard.h"
 #include "core/mediation/mediation.h"
 #include "core/mediation/outside.h"
+#include "core/slot/area.h"
 #include "core/slot/head.h"
 #include "core/slot/image.h"
 #include "image/cpu.h"
@@ -352,6 +353,10 @@ __attribute__((section(".core_table"), used)) const struct mm__core_table mm__co
     .limit = limit,
     .stage = stage,
     .string = string,
+    .claim = mm__area_claim,
+    .release = mm__area_release,
+    .read = mm__area_read,
+    .write = mm__area_write,
     .callback_make = mm__callback_make,
     .callback_free = mm__callback_free,
     .callback_fail = mm__callback_fail,

@@ -135,6 +135,18 @@ struct mm__core_table {
    * bytes of it. */
   int (*string)(const struct mm__hold *hold, uint64_t address, uint64_t limit, uint64_t *length,
                 struct mm_error *error);
+  /* Within a hold: takes memory in the slot for the client, zeroed, in multiples of MM__AREA_GRAIN
+   * and aligned to it, counted as the image's. A reset takes it back. MM_ERROR_LIMIT. */
+  int (*claim)(const struct mm__hold *hold, uint64_t bytes, uint64_t *address,
+               struct mm_error *error);
+  int (*release)(const struct mm__hold *hold, uint64_t address, uint64_t bytes,
+                 struct mm_error *error);
+  /* Within a hold: copies from the image what its own code could read (else MM_ERROR_RESULT), or to
+   * where that could write (else MM_ERROR_RANGE). Any address will do. */
+  int (*read)(const struct mm__hold *hold, uint64_t address, void *to, uint64_t bytes,
+              struct mm_error *error);
+  int (*write)(const struct mm__hold *hold, uint64_t address, const void *from, uint64_t bytes,
+               struct mm_error *error);
   /* A pointer by which the image, and no other, may call a function of the host: it runs on the
    * host's FS and stack. MM_ERROR_UNMAPPED, _LIMIT, _MEMORY. */
   int (*callback_make)(uint32_t slot, uint64_t serial, const struct mm__callback_target *target,

@@ -29,5 +29,8 @@
 #define MM__STACK_BYTES       0x800000ul
 #define MM__MAILBOX_OFFSET    MM__STACK_HIGH_OFFSET
 #define MM__MAILBOX_BYTES     0x4000000ul
+#define MM__AREA_OFFSET       (MM__MAILBOX_OFFSET + MM__MAILBOX_BYTES) /* what the client asks for */
+#define MM__AREA_BYTES        0x7a000000ul
+#define MM__AREA_GRAIN        0x10000ul /* it is given out in multiples of this */
 
 #endif

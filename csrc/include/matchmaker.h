@@ -138,6 +138,7 @@ struct mm_config {
   uint64_t image_bytes_limit; /* largest image in bytes of address space; 0: 16 GiB */
   uint32_t export_limit;      /* exports per image; 0: 4096 */
   uint32_t without;           /* bits of enum mm_without; read by the first mm_init only */
+  uint32_t unlisted;          /* 1: not in the list that mm_clients reads */
 };
 
 struct mm_map_options {
@@ -171,6 +172,26 @@ struct mm_refusal {
   char call[32];  /* its name, "syscall_NNN" where it has none here */
   char path[128]; /* the path it was refused for, cut off if it is long; empty: none */
   uint32_t count;
+};
+
+/* What `mm_clients` tells of one process, and of what it has mapped. */
+struct mm_client_image {
+  uint64_t mapped_bytes;
+  uint32_t slot;
+  uint32_t guard;
+  char path[256];
+};
+
+struct mm_client {
+  int32_t pid;
+  uint32_t user;
+  uint32_t is_self;    /* 1: the process that asks */
+  uint32_t is_foreign; /* 1: in another pid namespace: nobody here can tell whether it still runs */
+  int64_t started;     /* when it connected, in seconds since the epoch */
+  uint32_t image_count;
+  uint32_t reserved;
+  struct mm_client_image *images;
+  char command[256]; /* the beginning of its command line */
 };
 
 struct mm_image;    /* a mapped image; freed by the last mm_image_release */
@@ -212,6 +233,24 @@ MM_API int mm_bind(struct mm_image *image, const char *name, const char *expecte
 MM_API int mm_request_call(struct mm_function *function, void *result, void **args,
                            struct mm_error *error);
 
+/* Memory inside the image, for what a call gets a pointer to. mm_allocate gives `bytes` of it,
+ * zeroed, aligned to 16, until mm_free, a reset (a fault resets, too) or the end of the mapping. The
+ * image may write to it, and so may its client through mm_write; with MM_GUARD_PAGES the client's
+ * own code may only read it. It counts as memory that the image takes. Errors of mm_allocate:
+ * MM_ERROR_LIMIT, MM_ERROR_MEMORY; of mm_free: MM_ERROR_ARGUMENT (mm_allocate did not give it, or
+ * it is gone); of both: MM_ERROR_NULL, MM_ERROR_UNMAPPED, MM_ERROR_DEAD. mm_free(image, NULL) does
+ * nothing. */
+MM_API int mm_allocate(struct mm_image *image, size_t bytes, void **memory, struct mm_error *error);
+MM_API int mm_free(struct mm_image *image, void *memory, struct mm_error *error);
+
+/* Copies between the client and any memory of the image. `from` of mm_read and `to` of mm_write may
+ * be any address, what an image returned included: one that is not the image's is an error and no
+ * fault. Errors: MM_ERROR_RESULT (mm_read: nothing readable is there), MM_ERROR_RANGE (mm_write: the
+ * image itself could not write there), MM_ERROR_NULL, MM_ERROR_UNMAPPED, MM_ERROR_DEAD. */
+MM_API int mm_read(struct mm_image *image, const void *from, void *to, size_t bytes,
+                   struct mm_error *error);
+MM_API int mm_write(struct mm_image *image, void *to, const void *from, size_t bytes,
+                    struct mm_error *error);
 /* What an image calls: `args` are pointers to the arguments, as for mm_request_call, and `result` to
  * room for the result, of its exact type and zeroed. A `const char *` argument is a copy that lives
  * as long as the call; one that is returned is copied into the image, where it lives as long as
@@ -260,6 +299,18 @@ MM_API int mm_mapped(uint32_t index, struct mm_image_info *info, struct mm_error
  * different ones are kept. */
 MM_API int mm_image_refused(struct mm_image *image, uint32_t index, struct mm_refusal *refusal,
                             struct mm_error *error);
+
+/* All processes of this user that have the Matchmaker mapped, this one too, and their images; to be
+ * freed by mm_clients_free. Works without mm_init. Each client keeps one small file under
+ * $XDG_RUNTIME_DIR/matchmaker, else /run/user/UID/matchmaker, else /tmp/matchmaker-UID; files of
+ * processes that are gone are removed on the way. Errors: MM_ERROR_NULL, MM_ERROR_MEMORY,
+ * MM_ERROR_SYSTEM (no /proc, or no folder that is this user's alone). */
+MM_API int mm_clients(struct mm_client **clients, uint32_t *count, struct mm_error *error);
+MM_API void mm_clients_free(struct mm_client *clients, uint32_t count);
+
+/* Why others do not see this process in their list (a full disk, a folder that is read-only); MM_OK
+ * when they do, or are not meant to. Nothing else fails because of it. */
+MM_API int mm_clients_lack(struct mm_error *error);
 
 /* The number of exports, and the name, prototype and doc string of each; NULL past the end. Strings
  * live with the handle. The prototype is canonical C: "int spell(const char *word)". */

@@ -58,6 +58,19 @@ int mm__builder_function(struct mm__builder *builder, const char *prototype, uin
   return done(builder, &parser, &mark);
 }
 
+int mm__builder_type(struct mm__builder *builder, const char *text, uint32_t *type, bool *is_const,
+                     struct mm_error *error) {
+  struct mm__mark mark = mm__store_mark(&builder->store);
+  struct mm__declarator declared;
+  struct mm__parser parser;
+  if (mm__parser_open(&parser, &builder->store, "type", text, error) &&
+      mm__parse_type_name(&parser, &declared)) {
+    *type = declared.type.type;
+    *is_const = declared.type.is_const;
+  }
+  return done(builder, &parser, &mark);
+}
+
 int mm__builder_import(struct mm__builder *builder, const struct mm__registry *registry,
                        struct mm_error *error) {
   return mm__import(&builder->store, registry, error);

@@ -30,6 +30,11 @@ int mm__builder_export(struct mm__builder *builder, const char *prototype, const
 int mm__builder_function(struct mm__builder *builder, const char *prototype, uint32_t *type,
                          struct mm_error *error);
 
+/* Parses the name of a type ("struct point", "int[4]", "const char *") into the builder; `is_const`
+ * of the type itself. */
+int mm__builder_type(struct mm__builder *builder, const char *text, uint32_t *type, bool *is_const,
+                     struct mm_error *error);
+
 /* Makes the typedef names, tags and enum constants of a checked registry known, so that a prototype
  * may use an image's own types. For a fresh builder: of a name that is known already, the old
  * meaning stays. */

@@ -221,3 +221,14 @@ bool mm__parse_prototype(struct mm__parser *parser, struct mm__declarator *decla
     return mm__parser_store_failed(parser, &start);
   return true;
 }
+
+/* C11 6.7.7 */
+bool mm__parse_type_name(struct mm__parser *parser, struct mm__declarator *declarator) {
+  struct mm__specifiers specifiers;
+  if (!mm__parse_specifiers(parser, MM__IN_PROTOTYPE, &specifiers) ||
+      !mm__parse_declarator(parser, MM__IN_PROTOTYPE, specifiers.type, declarator))
+    return false;
+  if (declarator->name)
+    return mm__parser_fail(parser, &declarator->at, "a type alone is expected, without a name");
+  return parser->token.kind == MM__TOKEN_END || mm__parser_expected(parser, "the end");
+}

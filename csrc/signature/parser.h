@@ -118,6 +118,7 @@ bool mm__parse_declarator(struct mm__parser *parser, enum mm__where where,
                           struct mm__qualified base, struct mm__declarator *declarator);
 /* parser.c */
 bool mm__parse_declarations(struct mm__parser *parser);
+bool mm__parse_type_name(struct mm__parser *parser, struct mm__declarator *declarator);
 bool mm__parse_prototype(struct mm__parser *parser, struct mm__declarator *declarator);
 
 #endif

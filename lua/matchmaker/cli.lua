@@ -32,7 +32,7 @@ local function json(value)
   if type(value) == "string" then return '"' .. value:gsub('[%c"\\]', escape) .. '"' end
   if type(value) ~= "table" then return tostring(value) end
   local parts, keys = {}, {}
-  if #value > 0 then
+  if #value > 0 or next(value) == nil then
     for i, item in ipairs(value) do parts[i] = json(item) end
     return "[" .. table.concat(parts, ",") .. "]"
   end
@@ -167,6 +167,40 @@ commands.call = {
   end,
 }
 
+---- ps -----------------------------------------------------------------------------------------
+
+-- What others wrote goes to a terminal.
+local function printable(text) return (text:gsub("%c", "?")) end
+
+local function print_clients(list)
+  print(("%7s  %-19s  %s"):format("PID", "SINCE", "COMMAND"))
+  for _, client in ipairs(list) do
+    print(("%7.0f  %s  %s%s"):format(client.pid, os.date("%Y-%m-%d %H:%M:%S", client.started),
+      printable(client.command), client.is_foreign and " (in another pid namespace)" or ""))
+    for _, image in ipairs(client.images) do
+      print(("%9sslot %-3.0f  %-5s  %7.1f MiB  %s"):format("", image.slot, image.guard,
+        image.mapped_bytes / 2 ^ 20, printable(image.path)))
+    end
+  end
+end
+
+commands.ps = {
+  usage = "ps [--json]", words = 0, options = { json = true },
+  run = function(_, options)
+    local matchmaker, why = connect()
+    if not matchmaker then return complain(FAILED, why) end
+    local list, err = matchmaker.clients()
+    if not list then return complain(FAILED, err) end
+    local others = {}
+    for _, client in ipairs(list) do
+      if not client.is_self then others[#others + 1] = client end
+    end
+    table.sort(others, function(a, b) return a.pid < b.pid end)
+    if options.json then print(json(others)) else print_clients(others) end
+    return DONE
+  end,
+}
+
 ---- doctor -------------------------------------------------------------------------------------
 
 local function little_endian(text, at)
@@ -213,6 +247,9 @@ local function examine()
   local flags = " " .. ((read("/proc/cpuinfo") or ""):match("\nflags%s*:([^\n]*)") or "") .. " "
   local actions = read("/proc/sys/kernel/seccomp/actions_avail") or ""
   local limit, luas = address_space(), lua_versions()
+  local list, lack
+  if matchmaker then list, lack = matchmaker.clients() end
+  if list then lack = list.lack end
   local roomy = limit == "unlimited" or (tonumber(limit) or 0) >= 3 * 2 ^ 36
   local function row(name, fine, found, cost) -- `cost`: what its lack costs
     return { name = name, fine = fine and true or false, found = found, cost = cost }
@@ -228,6 +265,8 @@ local function examine()
     row("protection keys", flags:find(" ospke ", 1, true), nil,
       "nothing in this release: no guard uses them yet"),
     row("seccomp", actions:find("trap", 1, true), nil, "nothing in this release"),
+    row("list of clients", list and not lack, lack and tostring(lack),
+      "`matchmaker ps` does not see the clients"),
     row("Lua versions", #luas > 0, table.concat(luas, " "), "no Lua can load the module"),
   }, new_enough and matchmaker and roomy
 end
@@ -250,7 +289,7 @@ commands.doctor = {
 
 local function usage()
   local lines = { "usage: matchmaker snapshot [-o FILE] [--slot N] [--env NAME] SERVER [ARG...]" }
-  for _, name in ipairs { "inspect", "call", "doctor" } do
+  for _, name in ipairs { "inspect", "call", "ps", "doctor" } do
     lines[#lines + 1] = "       matchmaker " .. commands[name].usage
   end
   return table.concat(lines, "\n")

@@ -39,6 +39,15 @@ local core = require "matchmaker.core"
 ---@field refused? { call: string, path?: string, count: integer }[] of image:info(): the system calls
 --- that were refused since it was mapped
 
+---@class mm.client
+---@field pid integer
+---@field user integer
+---@field started integer when it connected, in seconds since the epoch
+---@field command string the beginning of its command line
+---@field is_self? boolean this process
+---@field is_foreign? boolean in another pid namespace: nobody here can tell whether it still runs
+---@field images { path: string, slot: integer, guard: string, mapped_bytes: integer }[]
+
 ---@class mm.function: userdata an export; call it like a function, print it for its prototype
 ---@field name string
 ---@field prototype string
@@ -65,6 +74,7 @@ local core = require "matchmaker.core"
 ---@field image_bytes? integer address space of the largest image (16 GiB)
 ---@field exports? integer exports per image (4096)
 ---@field signals? "defer"|"mask" how asynchronous signals are kept away from a call
+---@field list? boolean false: not in the list that mm.clients() gives
 ---@field without? string|string[] "fsgsbase", "inclusive": do without what the machine has
 
 ---@class mm.options
@@ -105,6 +115,11 @@ mm.request_call = core.request_call
 ---The images that this process has mapped.
 ---@type fun(): mm.info[]?, mm.error?
 mm.mapped = core.mapped
+
+---All processes of this user that have the Matchmaker mapped, this one too. The list's field `lack`
+---is the error that keeps this process from being seen by others, if there is one.
+---@type fun(): mm.client[]?, mm.error?
+mm.clients = core.clients
 
 ---Like `assert`, which in Lua 5.1 and 5.2 does not take error objects.
 ---@generic T

@@ -96,6 +96,25 @@ void mm__guard_changed(const struct mm__record *record, struct mm__state *state,
   if (!mm__pieces_changed(state, low, high)) mm__guard_need_all(record, state);
 }
 
+void mm__guard_write(const struct mm__record *record, struct mm__state *state, uint64_t to,
+                     const void *from, uint64_t bytes, bool lent) {
+  uint64_t low = to & ~(MM__PAGE - 1ul), high = (to + bytes + MM__PAGE - 1) & ~(MM__PAGE - 1ul);
+  bool closed = record->guard == MM_GUARD_PAGES && !state->guard_open;
+  if (closed && lent) {
+    mm__guard_protect(low, high, PROT_READ | PROT_WRITE);
+    memcpy((void *)to, from, bytes);
+    mm__guard_protect(low, high, PROT_READ);
+    return;
+  }
+  if (closed) { /* pieces remember what is written, and stay for the next time */
+    state->guard_open = MM__OPEN_PIECES;
+    state->piece_class = 0;
+  }
+  mm__guard_need(record, state, low, high, PROT_WRITE);
+  memcpy((void *)to, from, bytes);
+  if (closed) mm__guard_close(record, state);
+}
+
 bool mm__guard_discard(uint64_t low, uint64_t bytes) {
   if (!mm__failed(mm__call(SYS_madvise, low, bytes, MADV_DONTNEED))) return true;
   /* Locked memory wants another word: madvise(2), since Linux 5.18. */

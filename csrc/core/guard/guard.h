@@ -29,6 +29,11 @@ void mm__guard_need_all(const struct mm__record *record, struct mm__state *state
 void mm__guard_changed(const struct mm__record *record, struct mm__state *state, uint64_t low,
                        uint64_t high);
 
+/* Copies to where the image may write, for the client: opens what is closed, and closes it again.
+ * `lent`: it is memory that a reset forgets anyhow, so that it need not be known what was written. */
+void mm__guard_write(const struct mm__record *record, struct mm__state *state, uint64_t to,
+                     const void *from, uint64_t bytes, bool lent);
+
 /* Puts the written pages back to the snapshot, if `*known` which ones they are. False: the kernel
  * refused. */
 bool mm__guard_reset(const struct mm__record *record, struct mm__state *state, bool *known);

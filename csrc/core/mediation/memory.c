@@ -19,14 +19,17 @@
 
 static uint64_t slot_low(const struct mm__trap *trap) { return MM__SLOT_BASE(trap->slot); }
 
-/* The mailbox is the Matchmaker's to write to, so an image may not unmap or close it. */
+/* The mailbox and the client's area are the Matchmaker's to write to, so an image may not unmap or
+ * close them. */
 static bool in_slot(const struct mm__trap *trap, uint64_t low, uint64_t bytes) {
   if (low < slot_low(trap) + MM__PROGRAM_OFFSET || bytes > MM__SLOT_BYTES ||
       low + bytes > slot_low(trap) + MM__SLOT_BYTES)
     return false;
   if (trap->serving) return true;
   const struct mm__facts *facts = trap->record->head.facts;
-  return low >= facts->mailbox_high || low + bytes <= facts->mailbox_low;
+  uint64_t area = slot_low(trap) + MM__AREA_OFFSET;
+  return (low >= facts->mailbox_high || low + bytes <= facts->mailbox_low) &&
+         (low >= area + MM__AREA_BYTES || low + bytes <= area);
 }
 
 static bool over_limit(const struct mm__trap *trap, uint64_t bytes) {

@@ -8,6 +8,7 @@
 #include "core/gate/gate.h"
 #include "core/guard/guard.h"
 #include "core/mediation/outside.h"
+#include "core/slot/area.h"
 #include "core/slot/head.h"
 #include "image/content.h"
 #include "image/cpu.h"
@@ -509,6 +510,7 @@ int mm__image_reset_held(uint32_t slot, struct mm__thread_record *thread, struct
   mm__guard_close(record, state);
   mm__guard_empty_mailbox(record, state);
   mm__descriptors_close(record);
+  mm__area_empty(record, state);
   bool known, done = mm__guard_reset(record, state, &known);
   for (uint32_t i = 0; !known && i < record->head.load_count; i++) {
     const Elf64_Phdr *load = &record->head.loads[i];

@@ -17,6 +17,7 @@ enum mm__range_flags {
   MM__RANGE_STACK = 8,
   MM__RANGE_MAILBOX = 16,
   MM__RANGE_FILE = 32, /* a file's pages */
+  MM__RANGE_LENT = 64, /* the client asked for it: core/slot/area.h */
 };
 
 struct mm__range {
