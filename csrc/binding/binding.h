@@ -19,6 +19,7 @@ enum mm__object {
   MM__IMAGE,
   MM__FUNCTION_OBJECT,
   MM__POINTER_OBJECT,
+  MM__MEMORY_OBJECT,
 
   MM__ERROR,
   MM__CLIENT_LIST,
@@ -73,6 +74,8 @@ struct mm__lua_function {
   struct mm__conversion_rule rules[]; /* of the parameters, then of the result */
 };
 
+struct mm__lua_pointer;
+
 /* Where a value goes to or comes from: an argument, a result, or a part of something larger. Messages
  * begin with it. */
 struct mm__place {
@@ -80,22 +83,36 @@ struct mm__place {
   const struct mm__registry *registry; /* that the types in rules are of */
   const char *call;                    /* the name of the function; NULL: no function */
   uint32_t argument;                   /* of the call, from 1; 0: its result */
+  bool is_method;                      /* of ours, and no export */
   int link;                            /* index of an object of the image, for what is pushed */
+  const struct mm__lua_pointer *array; /* whose element it is; NULL: no pointer's */
   const struct mm__place *outer;       /* what it is a part of; NULL: it is no part */
   uint32_t outer_type;                 /* the struct, union or array that that is */
   uint32_t index;                      /* which element of an array */
   const char *field;                   /* or which field */
 };
 
+/* A block of memory inside an image, which is freed when this is collected. Kept alive by the links
+ * of the pointers into it. */
+struct mm__lua_memory {
+  const char *tag;
+  struct mm__lua_image *image;
+  uint64_t address, bytes; /* address 0: it was freed */
+  uint32_t generation;
+  bool is_buffer;
+};
+
 /* A pointer into an image: to `target`, some of which lie between `low` and `high`. */
 struct mm__lua_pointer {
   const char *tag;
   struct mm__lua_image *image;
+  struct mm__lua_memory *memory; /* that it lies in; NULL: the image's own */
   const struct mm__registry *registry;
   uint64_t address, low, high;
   uint32_t generation;
   uint32_t target;
   bool is_const; /* what it points to */
+  bool is_array; /* it stands for all elements, not for the first one */
 };
 
 /* The object at `index`, or NULL when something else is there. */
@@ -158,6 +175,9 @@ const char *mm__guard_text(uint32_t guard);
 /* Sets a field of the table on top of the stack. */
 void mm__set_number(lua_State *L, const char *field, uint64_t number);
 void mm__push_info(lua_State *L, const struct mm_image_info *info);
+/* Raises an error of the method `function`. */
+_Noreturn void mm__image_fail(lua_State *L, const struct mm__lua_image *image, const char *function,
+                              struct mm_error *error);
 /* Why nothing works any more, when the session has ended; else `error` as it is. */
 void mm__image_explain(const struct mm__lua_image *image, struct mm_error *error);
 
@@ -206,6 +226,8 @@ _Noreturn void mm__place_raise(lua_State *L, const struct mm__place *place, uint
 /* The same, for a value of the wrong type: "got a table". */
 _Noreturn void mm__place_refuse(lua_State *L, int index, const struct mm__place *place,
                                 uint32_t type);
+/* Raises an error whose message is a predicate, of that place. */
+_Noreturn void mm__place_fail(lua_State *L, const struct mm__place *place, struct mm_error *error);
 /* "NAME: the result", "x of `struct point`" */
 void mm__place_text(const struct mm__place *place, char *text, size_t size);
 
@@ -237,6 +259,8 @@ void mm__record_to_lua(lua_State *L, const struct mm__place *place, uint32_t typ
  * `type`. NULL: there is none. */
 const struct mm__member *mm__record_field(const struct mm__registry *registry, uint32_t type,
                                           const char *name, uint64_t *offset);
+/* An anonymous struct or union: its fields count as those of what it is in (C11 6.7.2.1, 13). */
+bool mm__record_is_anonymous(const struct mm__registry *registry, const struct mm__member *member);
 
 /* --- wide.c: integers that a Lua number does not hold --- */
 
@@ -257,7 +281,44 @@ void mm__pointer_from_lua(lua_State *L, int index, const struct mm__place *place
 /* Pushes a pointer into the place's image; nil for NULL. `type` is the pointer's. */
 void mm__pointer_to_lua(lua_State *L, const struct mm__place *place, uint32_t type,
                         const struct mm__value *value);
+/* Pushes a copy of the pointer at `index`, to be changed; both keep alive the same things. */
+struct mm__lua_pointer *mm__pointer_derive(lua_State *L, int index);
+/* Whether a pointer to `target` of the registry may be had from it, but for const. */
+bool mm__pointer_fits(const struct mm__lua_pointer *pointer, const struct mm__registry *registry,
+                      uint32_t target);
 /* The C type of a pointer: "const struct box *". */
 void mm__pointer_type_text(const struct mm__lua_pointer *pointer, char *text, size_t size);
+
+/* --- view.c: what lies behind pointers --- */
+
+void mm__view_open(lua_State *L);
+/* pairs(view), for the versions without __pairs, too */
+int mm__view_pairs(lua_State *L);
+/* The address `count` elements further; raises when it is out of bounds: as an access to an
+ * element, or else as a pointer. */
+uint64_t mm__pointer_step(lua_State *L, const struct mm__lua_pointer *pointer, int64_t count,
+                          bool is_access);
+/* The integer at `index` of the stack, or raises. */
+int64_t mm__pointer_count(lua_State *L, int index);
+
+/* --- show.c --- */
+
+/* tostring(pointer) */
+int mm__pointer_show(lua_State *L);
+
+/* --- memory.c: memory that Lua asks for --- */
+
+void mm__memory_open(lua_State *L);
+/* Sets the methods of buffers in the table on top of the stack. */
+void mm__memory_methods(lua_State *L);
+bool mm__pointer_is_buffer(const struct mm__lua_pointer *pointer);
+/* Raises when what it points into was freed, or the image's handle is gone. */
+void mm__pointer_alive(lua_State *L, const struct mm__lua_pointer *pointer);
+/* buffer(image, n or string), new(image, type, init), cast(image, type, pointer) and string(image,
+ * pointer, n) */
+int mm__image_buffer(lua_State *L);
+int mm__image_new(lua_State *L);
+int mm__image_cast(lua_State *L);
+int mm__image_string(lua_State *L);
 
 #endif

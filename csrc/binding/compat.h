@@ -8,6 +8,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdint.h>
 
 #if LUA_VERSION_NUM < 502
 #define lua_rawlen(L, index) lua_objlen(L, index)
@@ -31,6 +32,14 @@
 
 /* lj_obj.h: the type of what LuaJIT's FFI makes. In the other versions no value has it. */
 #define MM__TYPE_CDATA 10
+
+static inline void mm__push_count(lua_State *L, uint64_t count) {
+#if MM__HAS_INTEGERS
+  lua_pushinteger(L, (lua_Integer)count);
+#else
+  lua_pushnumber(L, (lua_Number)count);
+#endif
+}
 
 static inline int mm__absolute(lua_State *L, int index) {
   return index > 0 || index <= LUA_REGISTRYINDEX ? index : lua_gettop(L) + index + 1;

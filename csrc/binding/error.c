@@ -114,6 +114,7 @@ const char *mm__describe(lua_State *L, int index, char *text, size_t size) {
                                       "a table", "a function", "userdata", "a coroutine"};
   struct mm__lua_pointer *pointer = mm__object_at(L, index, MM__POINTER_OBJECT, sizeof *pointer);
   int type = lua_type(L, index);
+  if (pointer && mm__pointer_is_buffer(pointer)) return "a buffer";
   if (pointer && pointer->image->handle) {
     char spelling[160];
     mm__pointer_type_text(pointer, spelling, sizeof spelling);

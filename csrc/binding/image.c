@@ -34,6 +34,16 @@ void mm__image_explain(const struct mm__lua_image *image, struct mm_error *error
            mm__image_name(image));
 }
 
+void mm__image_fail(lua_State *L, const struct mm__lua_image *image, const char *function,
+                    struct mm_error *error) {
+  char text[sizeof error->message];
+  mm__image_explain(image, error);
+  memcpy(text, error->message, sizeof text);
+  snprintf(error->message, sizeof error->message, "%s: %.700s", function, text);
+  snprintf(error->image, sizeof error->image, "%s", image->handle->path);
+  mm__error_raise(L, error);
+}
+
 /* --- from mapping to release --- */
 
 /* The link of an image is what its functions and pointers keep alive too: 1 the session, 2 the
@@ -142,11 +152,7 @@ const char *mm__guard_text(uint32_t guard) {
 }
 
 void mm__set_number(lua_State *L, const char *field, uint64_t number) {
-#if MM__HAS_INTEGERS
-  lua_pushinteger(L, (lua_Integer)number);
-#else
-  lua_pushnumber(L, (lua_Number)number);
-#endif
+  mm__push_count(L, number);
   lua_setfield(L, -2, field);
 }
 
@@ -231,10 +237,14 @@ static int field(lua_State *L) {
 void mm__image_open(lua_State *L) {
   static const luaL_Reg methods[] = {{"batch", mm__image_batch},
                                      {"bind", mm__image_bind},
+                                     {"buffer", mm__image_buffer},
                                      {"call", mm__image_call},
+                                     {"cast", mm__image_cast},
                                      {"info", info},
+                                     {"new", mm__image_new},
                                      {"open", mm__image_open_for},
                                      {"reset", reset},
+                                     {"string", mm__image_string},
                                      {"unmap", unmap},
                                      {NULL, NULL}};
   static const luaL_Reg events[] = {{"__gc", collect},

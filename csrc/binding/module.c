@@ -110,6 +110,7 @@ static const luaL_Reg functions[] = {
     {"request_call", mm__request_call},
     {"mapped", mapped},
     {"clients", mm__clients},
+    {"pairs", mm__view_pairs},
     {"use_cdata", mm__use_cdata},
     {NULL, NULL},
 };
@@ -132,6 +133,8 @@ int luaopen_matchmaker_core(lua_State *L) {
   mm__function_open(L);
   mm__pointer_open(L);
   mm__clients_open(L);
+  mm__view_open(L);
+  mm__memory_open(L);
   push_session(L);
   lua_newtable(L);
   mm__set_functions(L, functions);

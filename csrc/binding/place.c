@@ -33,7 +33,10 @@ void mm__place_text(const struct mm__place *place, char *text, size_t size) {
   else if (place->call)
     length = (size_t)snprintf(text, size, "%.127s: the result", place->call);
   if (!place->outer || length >= size) return;
-  mm__type_text(place->registry, outermost->outer_type, NULL, type, sizeof type);
+  if (outermost->array)
+    mm__pointer_type_text(outermost->array, type, sizeof type);
+  else
+    mm__type_text(place->registry, outermost->outer_type, NULL, type, sizeof type);
   snprintf(text + length, size - length, "%s%s of `%s`", length ? ": " : "", path, type);
 }
 
@@ -49,7 +52,8 @@ void mm__place_raise(lua_State *L, const struct mm__place *place, uint32_t type,
   mm__type_text(place->registry, type, NULL, spelling, sizeof spelling);
   snprintf(error.message, sizeof error.message, "%s is `%s`, %s", where, spelling, what);
   snprintf(error.image, sizeof error.image, "%s", place->image->handle->path);
-  if (place->call) snprintf(error.export_name, sizeof error.export_name, "%s", place->call);
+  if (place->call && !place->is_method)
+    snprintf(error.export_name, sizeof error.export_name, "%s", place->call);
   mm__error_push(L, &error);
   if (place->argument) {
     lua_pushnumber(L, place->argument);
@@ -63,4 +67,14 @@ void mm__place_refuse(lua_State *L, int index, const struct mm__place *place, ui
   char text[200];
   mm__place_raise(L, place, type, MM_ERROR_TYPE, "got %s",
                   mm__describe(L, index, text, sizeof text));
+}
+
+void mm__place_fail(lua_State *L, const struct mm__place *place, struct mm_error *error) {
+  char where[300], text[sizeof error->message];
+  mm__image_explain(place->image, error);
+  mm__place_text(place, where, sizeof where);
+  memcpy(text, error->message, sizeof text);
+  snprintf(error->message, sizeof error->message, "%s: %.460s", where, text);
+  snprintf(error->image, sizeof error->image, "%s", place->image->handle->path);
+  mm__error_raise(L, error);
 }

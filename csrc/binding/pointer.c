@@ -41,11 +41,22 @@ static bool same_target(const struct mm__lua_pointer *pointer, const struct mm__
   return mm__type_equal(pointer->registry, pointer->target, registry, target);
 }
 
-/* C11 6.5.16.1: what is pointed to keeps its const. */
+bool mm__pointer_fits(const struct mm__lua_pointer *pointer, const struct mm__registry *registry,
+                      uint32_t target) {
+  const struct mm__type *type = &registry->types[target];
+  bool is_byte = type->size == 1 && (type->kind == MM__SIGNED || type->kind == MM__UNSIGNED);
+  return same_target(pointer, registry, target) || (is_byte && mm__pointer_is_buffer(pointer));
+}
+
+/* C11 6.5.16.1: what is pointed to keeps its const. `const char *` has no target. */
 static bool fits(const struct mm__lua_pointer *pointer, const struct mm__place *place,
                  uint32_t wanted) {
   const struct mm__type *type = &place->registry->types[wanted];
-  return same_target(pointer, place->registry, type->target) &&
+  const struct mm__type *target = &pointer->registry->types[pointer->target];
+  if (type->kind == MM__STRING)
+    return target->kind == MM__VOID || mm__pointer_is_buffer(pointer) ||
+           strcmp(pointer->registry->strings + target->name, "char") == 0;
+  return mm__pointer_fits(pointer, place->registry, type->target) &&
          (!pointer->is_const || type->flags & MM__TYPE_CONST);
 }
 
@@ -57,11 +68,13 @@ void mm__pointer_from_lua(lua_State *L, int index, const struct mm__place *place
   if (lua_islightuserdata(L, index) && !lua_touserdata(L, index)) return;
   if (lua_isnil(L, index))
     mm__place_raise(L, place, wanted, MM_ERROR_NULL, "got nil; pass mm.null for a null pointer");
-  if (!pointer) mm__place_refuse(L, index, place, wanted);
+  if (!pointer || !pointer->image->handle || !fits(pointer, place, wanted))
+    mm__place_refuse(L, index, place, wanted);
   if (pointer->image != place->image)
     mm__place_raise(L, place, wanted, MM_ERROR_OWNER, "got a pointer of another image, %s",
                     mm__image_name(pointer->image));
-  if (!fits(pointer, place, wanted)) mm__place_refuse(L, index, place, wanted);
+  if (pointer->memory && !pointer->memory->address)
+    mm__place_raise(L, place, wanted, MM_ERROR_STALE, "got memory that was freed");
   value->as.pointer = (const void *)pointer->address;
   value->generation = pointer->generation;
 }
@@ -73,29 +86,70 @@ void mm__pointer_to_lua(lua_State *L, const struct mm__place *place, uint32_t ty
     return;
   }
   const struct mm__type *of = &place->registry->types[type];
+  const struct mm__type *target = &place->registry->types[of->target];
   struct mm__lua_pointer *pointer = mm__object_new(L, MM__POINTER_OBJECT, sizeof *pointer);
   pointer->image = place->image;
+  pointer->memory = NULL;
   pointer->registry = place->registry;
   pointer->address = pointer->low = (uint64_t)value->as.pointer;
-  pointer->high = pointer->low + place->registry->types[of->target].size;
+  pointer->high = pointer->low + (pointer->low <= UINT64_MAX - target->size ? target->size : 0);
   pointer->generation = value->generation;
   pointer->target = of->target;
   pointer->is_const = of->flags & MM__TYPE_CONST;
+  pointer->is_array = false;
   mm__push_link(L, place->link);
   mm__set_link(L, -2);
 }
 
-/* --- what a pointer tells about itself --- */
+struct mm__lua_pointer *mm__pointer_derive(lua_State *L, int index) {
+  const struct mm__lua_pointer *from = pointer_at(L, index);
+  struct mm__lua_pointer *pointer = mm__object_new(L, MM__POINTER_OBJECT, sizeof *pointer);
+  *pointer = *from;
+  pointer->is_array = false;
+  mm__push_link(L, index);
+  mm__set_link(L, -2);
+  return pointer;
+}
 
-static int pointer_text(lua_State *L) {
-  const struct mm__lua_pointer *pointer = mm__self(L, 1, MM__POINTER_OBJECT, sizeof *pointer);
-  char type[160] = "pointer", text[400];
-  if (pointer->image->handle) mm__pointer_type_text(pointer, type, sizeof type);
-  snprintf(text, sizeof text, "%s 0x%lx of %.200s", type, pointer->address,
-           mm__image_name(pointer->image));
-  lua_pushstring(L, text);
+/* --- arithmetic --- */
+
+static int add(lua_State *L) {
+  int which = pointer_at(L, 1) ? 1 : 2;
+  const struct mm__lua_pointer *pointer = pointer_at(L, which);
+  char text[200];
+  mm__pointer_alive(L, pointer);
+  if (lua_type(L, 3 - which) != LUA_TNUMBER)
+    mm__raise(L, MM_ERROR_TYPE, "a number is added to a pointer, got %s",
+              mm__describe(L, 3 - which, text, sizeof text));
+  uint64_t address = mm__pointer_step(L, pointer, mm__pointer_count(L, 3 - which), false);
+  mm__pointer_derive(L, which)->address = address;
   return 1;
 }
+
+static int subtract(lua_State *L) {
+  const struct mm__lua_pointer *a = pointer_at(L, 1), *b = pointer_at(L, 2);
+  char text[200];
+  if (!a || (!b && lua_type(L, 2) != LUA_TNUMBER))
+    mm__raise(L, MM_ERROR_TYPE, "a number or a pointer is taken from a pointer, got %s",
+              mm__describe(L, a ? 2 : 1, text, sizeof text));
+  mm__pointer_alive(L, a);
+  if (b) mm__pointer_alive(L, b);
+  if (!b) {
+    uint64_t address = mm__pointer_step(L, a, -mm__pointer_count(L, 2), false);
+    mm__pointer_derive(L, 1)->address = address;
+    return 1;
+  }
+  int64_t size = a->registry->types[a->target].size, bytes = (int64_t)(a->address - b->address);
+  bool is_one = a->image == b->image && a->generation == b->generation &&
+                same_target(a, b->registry, b->target);
+  if (is_one && size && bytes % size == 0)
+    lua_pushnumber(L, (lua_Number)(bytes / size));
+  else
+    mm__raise(L, MM_ERROR_TYPE, "the pointers are not of one array");
+  return 1;
+}
+
+/* --- what a pointer tells about itself --- */
 
 static int pointer_equal(lua_State *L) {
   const struct mm__lua_pointer *a = pointer_at(L, 1), *b = pointer_at(L, 2);
@@ -105,11 +159,15 @@ static int pointer_equal(lua_State *L) {
 }
 
 void mm__pointer_open(lua_State *L) {
+  static const luaL_Reg events[] = {{"__tostring", mm__pointer_show},
+                                    {"__eq", pointer_equal},
+                                    {"__add", add},
+                                    {"__sub", subtract}};
   mm__push_metatable(L, MM__POINTER_OBJECT);
-  lua_pushcfunction(L, pointer_text);
-  lua_setfield(L, -2, "__tostring");
-  lua_pushcfunction(L, pointer_equal);
-  lua_setfield(L, -2, "__eq");
+  for (unsigned i = 0; i < sizeof events / sizeof *events; i++) {
+    lua_pushcfunction(L, events[i].func);
+    lua_setfield(L, -2, events[i].name);
+  }
   lua_pushliteral(L, "matchmaker pointer");
   lua_setfield(L, -2, "__name");
   lua_pop(L, 1);

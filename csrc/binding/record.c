@@ -14,8 +14,7 @@ static const char *name_at(const struct mm__place *place, const struct mm__membe
   return place->registry->strings + member->name;
 }
 
-/* An anonymous struct or union: its fields count as those of what it is in (C11 6.7.2.1, 13). */
-static bool is_anonymous(const struct mm__registry *registry, const struct mm__member *member) {
+bool mm__record_is_anonymous(const struct mm__registry *registry, const struct mm__member *member) {
   uint8_t kind = registry->types[member->type].kind;
   return registry->strings[member->name] == 0 && (kind == MM__STRUCT || kind == MM__UNION);
 }
@@ -36,7 +35,7 @@ static const struct mm__member *find(const struct mm__registry *registry, uint32
     const struct mm__member *member = &registry->members[type->first_member + i];
     const struct mm__member *found = NULL;
     uint64_t inside = *offset + (uint64_t)member->value;
-    if (is_anonymous(registry, member))
+    if (mm__record_is_anonymous(registry, member))
       found = find(registry, member->type, name, &inside, depth + 1);
     else if (strcmp(registry->strings + member->name, name) == 0)
       found = member;
@@ -108,7 +107,7 @@ static void check_names(struct filling *filling, int table, const struct mm__pla
 /* Whether the table has the field, or one of an anonymous struct's. */
 static bool has(struct filling *filling, int table, const struct mm__place *place,
                 const struct mm__member *member) {
-  if (!is_anonymous(place->registry, member)) {
+  if (!mm__record_is_anonymous(place->registry, member)) {
     lua_pushstring(filling->L, name_at(place, member));
     lua_rawget(filling->L, table);
     bool found = !lua_isnil(filling->L, -1);
@@ -137,7 +136,7 @@ static void fill_fields(struct filling *filling, int table, const struct mm__pla
                       "a union, of which one field is given: got `%.100s` and `%.100s`",
                       name_at(place, first), name_at(place, member));
     first = member;
-    if (is_anonymous(place->registry, member)) {
+    if (mm__record_is_anonymous(place->registry, member)) {
       fill_fields(filling, table, place, member->type, bytes + member->value);
       continue;
     }
@@ -183,6 +182,25 @@ static void fill_text(struct filling *filling, int index, const struct mm__place
   memcpy(bytes, text, length);
 }
 
+/* A struct or an array that is in the image already. False: it is none of that type. */
+static bool fill_copy(struct filling *filling, int index, const struct mm__place *place,
+                      uint32_t index_of_type, uint8_t *bytes) {
+  lua_State *L = filling->L;
+  const struct mm__lua_pointer *pointer =
+      mm__object_at(L, index, MM__POINTER_OBJECT, sizeof *pointer);
+  const struct mm__type *type = type_at(place, index_of_type);
+  uint32_t target = type->kind == MM__ARRAY ? type->target : index_of_type;
+  struct mm_error error;
+  if (!pointer || !mm__pointer_fits(pointer, place->registry, target)) return false;
+  mm__pointer_alive(L, pointer);
+  if (pointer->address < pointer->low || pointer->high - pointer->address < type->size)
+    mm__place_raise(L, place, index_of_type, MM_ERROR_RANGE, "got a pointer to less");
+  if (mm__image_read(pointer->image->handle, pointer->generation, pointer->address, bytes,
+                     type->size, &error) != MM_OK)
+    mm__place_fail(L, place, &error);
+  return true;
+}
+
 static void fill(struct filling *filling, int index, const struct mm__place *place, uint32_t type,
                  uint8_t *bytes) {
   lua_State *L = filling->L;
@@ -197,7 +215,7 @@ static void fill(struct filling *filling, int index, const struct mm__place *pla
     check_names(filling, index, place, type);
     fill_fields(filling, index, place, type, bytes);
   } else if (kind == MM__ARRAY || kind == MM__STRUCT || kind == MM__UNION) {
-    mm__place_refuse(L, index, place, type);
+    if (!fill_copy(filling, index, place, type, bytes)) mm__place_refuse(L, index, place, type);
   } else {
     fill_scalar(filling, index, place, type, bytes);
   }
@@ -224,7 +242,7 @@ static void show_fields(lua_State *L, const struct mm__place *place, uint32_t in
   part.outer_type = index;
   for (uint32_t i = 0; i < type->member_count; i++) {
     const struct mm__member *member = &place->registry->members[type->first_member + i];
-    if (is_anonymous(place->registry, member) && depth < DEEPEST) {
+    if (mm__record_is_anonymous(place->registry, member) && depth < DEEPEST) {
       show_fields(L, place, member->type, bytes + member->value, generation, depth + 1);
       continue;
     }

@@ -105,24 +105,22 @@ static int64_t constant_from(lua_State *L, int index, const struct mm__place *pl
   mm__place_raise(L, place, rule->type, MM_ERROR_RANGE, "which has no constant `%.100s`", name);
 }
 
+/* Of a pointer, whose string is in the image already, the generation says so. */
 static void string_from(lua_State *L, int index, const struct mm__place *place,
                         const struct mm__conversion_rule *rule, struct mm__value *value) {
-  size_t length = 0;
-  const char *text = NULL;
-  if (lua_type(L, index) == LUA_TSTRING) {
-    text = lua_tolstring(L, index, &length);
-    const char *end = memchr(text, 0, length);
-    if (end)
-      mm__place_raise(L, place, rule->type, MM_ERROR_RANGE,
-                      "the string holds a NUL at position %zu", (size_t)(end - text) + 1);
-  } else if (lua_isnil(L, index)) {
-    mm__place_raise(L, place, rule->type, MM_ERROR_NULL,
-                    "got nil; pass mm.null for a null pointer");
-  } else if (!lua_islightuserdata(L, index) || lua_touserdata(L, index)) {
-    mm__place_refuse(L, index, place, rule->type);
+  size_t length;
+  value->length = 0;
+  if (lua_type(L, index) != LUA_TSTRING) {
+    mm__pointer_from_lua(L, index, place, rule->type, value);
+    return;
   }
+  const char *text = lua_tolstring(L, index, &length), *end = memchr(text, 0, length);
+  if (end)
+    mm__place_raise(L, place, rule->type, MM_ERROR_RANGE, "the string holds a NUL at position %zu",
+                    (size_t)(end - text) + 1);
   value->as.string = text;
   value->length = length;
+  value->generation = 0;
 }
 
 static lua_Number number_from(lua_State *L, int index, const struct mm__place *place,

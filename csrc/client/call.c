@@ -105,7 +105,7 @@ static int take_string(const struct calling *calling, struct mm__value *result) 
   if (status == MM_OK || !calling->error) return status;
   char text[sizeof calling->error->message];
   memcpy(text, calling->error->message, sizeof text);
-  return mm__fail(calling->error, status, "%s: %s", name_of(calling->function), text);
+  return mm__fail(calling->error, status, "%s: the result %s", name_of(calling->function), text);
 }
 
 void mm__value_read(const struct mm__registry *registry, uint32_t index, const void *bytes,
@@ -193,11 +193,11 @@ int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
     if (mm__by_value(type)) {
       arguments[i] = values[i].as.bytes;
       status = check_aggregate(&calling, i, values[i].as.bytes);
-    } else if (kind == MM__STRING) {
+    } else if (kind == MM__STRING && !values[i].generation) {
       staged[i] = values[i].as.string;
       arguments[i] = &staged[i];
       status = stage_string(&calling, i, &staged[i], values[i].length);
-    } else if (kind == MM__POINTER) {
+    } else if (kind == MM__POINTER || kind == MM__STRING) {
       status = check_pointer(&calling, i, values[i].as.pointer, values[i].generation);
     }
   }

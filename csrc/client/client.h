@@ -58,7 +58,8 @@ struct mm__value {
                     of the caller's for a result; NULL: the result does not matter */
   } as;
   uint64_t length;     /* of a string, without its NUL; a NULL string has none */
-  uint32_t generation; /* a pointer argument is from this generation of the image; 0: not known */
+  uint32_t generation; /* a pointer argument is from this generation of the image; 0: not known. A
+                          string that has one lies in the image */
 };
 
 /* Whether values of that type are handled as bytes. */

@@ -18,6 +18,8 @@ static int start(struct mm_image *image, struct mm_error *error) {
 int mm__image_type(struct mm_image *image, const char *text, uint32_t *type, bool *is_const,
                    struct mm_error *error) {
   int status = image->builder ? MM_OK : start(image, error);
-  if (status == MM_OK) status = mm__builder_type(image->builder, text, type, is_const, error);
-  return status == MM_OK ? mm__builder_view(image->builder, &image->types, error) : status;
+  if (status != MM_OK) return status;
+  status = mm__builder_type(image->builder, text, type, is_const, error);
+  mm__builder_view(image->builder, &image->types, NULL); /* also a failure may have moved it */
+  return status;
 }

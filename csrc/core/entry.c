@@ -276,15 +276,14 @@ static int string(const struct mm__hold *hold, uint64_t address, uint64_t limit,
     uint32_t r = mm__slot_map_find(map, address + i);
     if (r == map->count || map->ranges[r].low > address + i ||
         !(map->ranges[r].protection & PROT_READ))
-      return mm__fail(error, MM_ERROR_RESULT, "the result 0x%lx is not a string in the image",
-                      address);
+      return mm__fail(error, MM_ERROR_RESULT, "0x%lx is not a string in the image", address);
     for (; i < limit && address + i < map->ranges[r].high; i++)
       if (*(const char *)(address + i) == 0) {
         *length = i;
         return MM_OK;
       }
   }
-  return mm__fail(error, MM_ERROR_RESULT, "the result 0x%lx is a string without end", address);
+  return mm__fail(error, MM_ERROR_RESULT, "0x%lx is a string without end", address);
 }
 
 static int reset(uint32_t slot, uint64_t serial, struct mm_error *error) {

@@ -54,7 +54,17 @@ local core = require "matchmaker.core"
 ---@field doc? string
 ---@operator call: any
 
----@class mm.pointer: userdata a pointer into an image; equal to another with the same address
+---@class mm.pointer: userdata a pointer into an image: its fields and elements (from 0) are read and
+--- written in place, within the bounds that are known; `#` tells how many elements there are; adding
+--- a number goes so many elements further; it prints what it points to, and equals another with the
+--- same address
+
+---@class mm.buffer: mm.pointer bytes inside an image, for `void *` and pointers to `char` of any kind
+---@field size integer
+---@field get fun(self: mm.buffer, offset?: integer, count?: integer): string to the end without a count
+---@field set fun(self: mm.buffer, offset: integer, bytes: string)
+---@field fill fun(self: mm.buffer, byte: integer)
+---@field free fun(self: mm.buffer) now; else when nothing points to it any more
 
 ---@class mm.image: userdata a mapped image; unmapped when it is collected, or closed (Lua 5.4)
 ---@field exports table<string, mm.function> all exports; an unknown name raises
@@ -68,6 +78,14 @@ local core = require "matchmaker.core"
 --- list of arguments or the only one, with one opening of the guard; the results in a list
 ---@field open fun(self: mm.image, f: function): any runs f, and leaves what its calls open open
 --- until it ends: protection is off meanwhile, and other threads wait
+---@field buffer fun(self: mm.image, content: integer|string): mm.buffer so many bytes, zero, or those of
+--- a string
+---@field new fun(self: mm.image, type: string, content?: any): mm.pointer an object of a C type, from a
+--- table of fields, a list of elements, a string for `char`, or whatever fits the type
+---@field cast fun(self: mm.image, type: string, pointer: mm.pointer): mm.pointer the same address as
+--- an object of another type ("int[10]"), or as another pointer type
+---@field string fun(self: mm.image, pointer: mm.pointer, count?: integer): string so many bytes, or
+--- those before the first NUL
 
 ---@class mm.config
 ---@field images? integer mapped images at once (256)
@@ -120,6 +138,11 @@ mm.mapped = core.mapped
 ---is the error that keeps this process from being seen by others, if there is one.
 ---@type fun(): mm.client[]?, mm.error?
 mm.clients = core.clients
+
+---`pairs` of a view of an image's memory: a struct's fields in their order, or an array's elements
+---from 0. From Lua 5.2 on, `pairs` does it.
+---@type fun(view: mm.pointer): function
+mm.pairs = core.pairs
 
 ---Like `assert`, which in Lua 5.1 and 5.2 does not take error objects.
 ---@generic T
