@@ -16,6 +16,12 @@ int mm__fail(struct mm_error *error, int status, const char *format, ...)
 int mm__fail_system(struct mm_error *error, int status, int number, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Whether a call that was running ended so: the image was reset, or is dead. */
+static inline bool mm__ends_call(int status) {
+  return status == MM_ERROR_FAULT || status == MM_ERROR_EXIT || status == MM_ERROR_DEADLINE ||
+         status == MM_ERROR_INTERRUPTED || status == MM_ERROR_CALLBACK;
+}
+
 /* The text of an errno value without libc ("No such file or directory"), never NULL. */
 const char *mm__errno_text(int number);
 /* Its name ("ENOENT"). */

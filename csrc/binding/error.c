@@ -1,7 +1,6 @@
 /* binding/error.c - error objects: tables with a kind, a message and the facts, which print as one
  * line. */
 #include "base/error.h"
-
 #include "binding/binding.h"
 
 #include <stdarg.h>
@@ -76,9 +75,7 @@ void mm__error_push(lua_State *L, const struct mm_error *error) {
   if (error->system_error) set_integer(L, "errno", error->system_error);
   set_text(L, "export", error->export_name);
   set_text(L, "image", error->image);
-  bool ended = error->status == MM_ERROR_FAULT || error->status == MM_ERROR_EXIT ||
-               error->status == MM_ERROR_DEADLINE;
-  if (ended) set_fault(L, error);
+  if (mm__ends_call(error->status)) set_fault(L, error);
   luaL_where(L, 1);
   if (lua_rawlen(L, -1))
     lua_setfield(L, -2, "where");

@@ -45,8 +45,21 @@ struct mm__lua_function *mm__function_new(lua_State *L, int index,
 
 /* --- calls --- */
 
+static int nothing(lua_State *L) {
+  (void)L;
+  return 0;
+}
+
+/* A stand-alone Lua handles SIGINT by a hook that raises "interrupted!" at the next call: here,
+ * rather than in a handler of our error. */
+static void let_hook_raise(lua_State *L) {
+  lua_pushcfunction(L, nothing);
+  lua_call(L, 0, 0);
+}
+
 static _Noreturn void raise_for(lua_State *L, const struct mm__lua_function *function,
                                 struct mm_error *error) {
+  if (error->status == MM_ERROR_INTERRUPTED) let_hook_raise(L);
   mm__image_explain(function->image, error);
   snprintf(error->export_name, sizeof error->export_name, "%s", mm__function_name(function));
   snprintf(error->image, sizeof error->image, "%s", function->image->handle->path);

@@ -24,6 +24,10 @@ static const struct name accesses[] = {
 static const struct name fault_ends[] = {{"reset", 0}, {"dead", 1}, {NULL, 0}};
 static const struct name signal_ways[] = {
     {"defer", MM_SIGNALS_DEFER}, {"mask", MM_SIGNALS_MASK}, {NULL, 0}};
+static const struct name interrupt_ways[] = {{"deliver", MM_INTERRUPT_DELIVER},
+                                             {"error", MM_INTERRUPT_ERROR},
+                                             {"wait", MM_INTERRUPT_WAIT},
+                                             {NULL, 0}};
 static const struct name lacks[] = {
     {"fsgsbase", MM_WITHOUT_FSGSBASE}, {"inclusive", MM_WITHOUT_INCLUSIVE}, {NULL, 0}};
 
@@ -134,6 +138,8 @@ void mm__read_config(lua_State *L, int index, struct mm_config *config) {
       config->export_limit = (uint32_t)read_count(&option, "a number of exports", UINT32_MAX);
     else if (is(&option, "signals"))
       config->signals = read_name(&option, -1, signal_ways);
+    else if (is(&option, "interrupt"))
+      config->interrupt = read_name(&option, -1, interrupt_ways);
     else if (is(&option, "without"))
       config->without = read_names(&option, lacks);
     else if (is(&option, "list"))

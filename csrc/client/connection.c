@@ -107,6 +107,9 @@ static int check_config(const struct mm_config *config, struct mm_error *error) 
   if (config->signals > MM_SIGNALS_MASK)
     return mm__fail(error, MM_ERROR_ARGUMENT, "there is no way %u to keep signals away",
                     config->signals);
+  if (config->interrupt > MM_INTERRUPT_WAIT)
+    return mm__fail(error, MM_ERROR_ARGUMENT, "there is no way %u to take an interrupt",
+                    config->interrupt);
   if (config->without & ~(uint32_t)(MM_WITHOUT_FSGSBASE | MM_WITHOUT_INCLUSIVE))
     return mm__fail(error, MM_ERROR_ARGUMENT, "there is nothing 0x%x to do without",
                     config->without);
@@ -123,6 +126,7 @@ static int connect_with(const struct mm_config *config, struct mm_error *error) 
   if (config) {
     host.configured = 1;
     host.signals = config->signals;
+    host.interrupt = config->interrupt;
     host.image_limit = config->image_limit;
     host.export_limit = config->export_limit;
     host.image_bytes_limit = config->image_bytes_limit;

@@ -41,10 +41,10 @@ static void find_place(struct mm_image *image, struct mm_error *error) {
 /* "crash: SIGSEGV writing 0x0 in crash+0x4 (server); the image was reset" */
 void mm__fault_explain(struct mm_image *image, struct mm_error *error) {
   char what[sizeof error->message], place[300] = "";
-  bool ended = error->status == MM_ERROR_EXIT || error->status == MM_ERROR_CALLBACK;
-  bool fault = error->status == MM_ERROR_FAULT || error->status == MM_ERROR_DEADLINE ||
-               (error->status == MM_ERROR_CALLBACK && error->instruction);
-  if (image && (fault || ended)) find_place(image, error);
+  bool ended = mm__ends_call(error->status);
+  bool fault = ended && error->status != MM_ERROR_EXIT &&
+               (error->status != MM_ERROR_CALLBACK || error->instruction);
+  if (image && ended) find_place(image, error);
   if (fault && error->symbol[0])
     snprintf(place, sizeof place, " in %s+0x%lx%s%s%s", error->symbol, error->offset,
              error->module[0] ? " (" : "", error->module, error->module[0] ? ")" : "");
@@ -52,9 +52,9 @@ void mm__fault_explain(struct mm_image *image, struct mm_error *error) {
     snprintf(place, sizeof place, " at 0x%lx%s%s", error->instruction,
              error->module[0] ? " in " : "", error->module);
   memcpy(what, error->message, sizeof what);
-  const char *after = error->was_reset ? "; the image was reset"
-                      : fault || ended ? "; the image is dead"
-                                       : "";
+  const char *after = !ended             ? ""
+                      : error->was_reset ? "; the image was reset"
+                                         : "; the image is dead";
   snprintf(error->message, sizeof error->message, "%s%s%.511s%s%s", error->export_name,
            error->export_name[0] ? ": " : "", what, place, after);
 }

@@ -33,14 +33,14 @@ struct mm__host {
   /* Called on a thread's first crossing: arrange for `thread_ended(anchor)` at its exit. May be
    * NULL. */
   void (*thread_started)(struct mm__anchor *anchor);
-  uint32_t trace;   /* bits of enum mm__trace, from MM_TRACE */
-  uint32_t signals; /* enum mm_signals */
+  uint32_t trace;     /* bits of enum mm__trace, from MM_TRACE */
+  uint32_t signals;   /* enum mm_signals */
+  uint32_t interrupt; /* enum mm_interrupt */
   uint32_t image_limit, export_limit;
   uint64_t image_bytes_limit;
   uint32_t has_fsgsbase; /* AT_HWCAP2 bit 1: FS may be switched without a system call */
   uint32_t without;      /* bits of enum mm_without */
   uint32_t configured;   /* 0: a later user without wishes of its own; what was configured stays */
-  uint32_t reserved;
 };
 
 enum mm__trace { MM__TRACE_SYSCALL = 1, MM__TRACE_GATE = 2, MM__TRACE_IMAGE = 4 };

@@ -120,7 +120,7 @@ struct mm__thread_record {
   int32_t timer; /* of deadlines, if it has one */
   uint32_t has_timer;
   uint32_t is_limited; /* the timer runs, for the call that this thread is in */
-  uint32_t expired;    /* it has run out */
+  int32_t ending;      /* with this status, as soon as the call can be ended; 0: not */
   uint64_t limit_ns;   /* what it was set to */
   uint32_t in_hook;    /* a fault of an on-map hook does not reset: the hooks would run again */
   siginfo_t deferred_info[MM__DEFERRED_LIMIT];

@@ -55,7 +55,8 @@ extern "C" {
   ROW(MM_ERROR_DEAD, -42, "dead", "the image is dead after a fault")                               \
   ROW(MM_ERROR_RESULT, -43, "result", "the image returned something that cannot be read")          \
   ROW(MM_ERROR_DEADLINE, -44, "deadline", "the call took longer than it may")                      \
-  ROW(MM_ERROR_CALLBACK, -45, "callback", "a callback failed")
+  ROW(MM_ERROR_CALLBACK, -45, "callback", "a callback failed")                                     \
+  ROW(MM_ERROR_INTERRUPTED, -46, "interrupted", "the call was interrupted")
 
 enum mm_status {
   MM_OK = 0,
@@ -124,6 +125,13 @@ enum mm_signals {
       1, /* every asynchronous signal is blocked for the call: two system calls more */
 };
 
+/* What a SIGINT (Ctrl-C) does to the call that it comes into. Outside of calls nothing is changed. */
+enum mm_interrupt {
+  MM_INTERRUPT_DELIVER = 0, /* where the client handles it: the call ends, then its handler runs */
+  MM_INTERRUPT_ERROR = 1,   /* the call ends, and that is all; also where it is not handled */
+  MM_INTERRUPT_WAIT = 2,    /* its handler runs when the call has ended by itself */
+};
+
 /* What to do without although the machine has it, so that the ways of other machines can be tried.
  * */
 enum mm_without {
@@ -137,6 +145,7 @@ struct mm_config {
   uint32_t image_limit;       /* mapped images at once; 0: 256 */
   uint64_t image_bytes_limit; /* largest image in bytes of address space; 0: 16 GiB */
   uint32_t export_limit;      /* exports per image; 0: 4096 */
+  uint32_t interrupt;         /* enum mm_interrupt */
   uint32_t without;           /* bits of enum mm_without; read by the first mm_init only */
   uint32_t unlisted;          /* 1: not in the list that mm_clients reads */
 };
@@ -229,7 +238,7 @@ MM_API int mm_bind(struct mm_image *image, const char *name, const char *expecte
  * by value is its bytes; pointers in it, `const char *` too, must be the image's own (those in a
  * union are not looked at). A type without bytes, and an argument that is aligned to more than 16
  * bytes, cannot be passed by value: mm_bind refuses them. Errors: MM_ERROR_UNMAPPED, MM_ERROR_NULL, MM_ERROR_OWNER, MM_ERROR_FAULT, MM_ERROR_EXIT,
- * MM_ERROR_DEADLINE, MM_ERROR_DEAD, MM_ERROR_LIMIT, MM_ERROR_RESULT. */
+ * MM_ERROR_DEADLINE, MM_ERROR_INTERRUPTED, MM_ERROR_DEAD, MM_ERROR_LIMIT, MM_ERROR_RESULT. */
 MM_API int mm_request_call(struct mm_function *function, void *result, void **args,
                            struct mm_error *error);
 

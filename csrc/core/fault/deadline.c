@@ -60,17 +60,24 @@ static void set_timer(const struct mm__thread_record *thread, uint64_t first, ui
 
 bool mm__deadline_arm(struct mm__thread_record *thread, uint64_t timeout_ns) {
   if (!thread->has_timer && !make_timer(thread)) return false;
-  thread->expired = 0;
+  thread->ending = MM_OK;
   thread->is_limited = 1;
   thread->limit_ns = timeout_ns;
   set_timer(thread, timeout_ns, AGAIN_NS);
   return true;
 }
 
+void mm__deadline_hasten(struct mm__thread_record *thread, ucontext_t *context) {
+  if (!mm__tables.deadline_signal || (!thread->has_timer && !make_timer(thread))) return;
+  *(uint64_t *)&context->uc_sigmask &= ~BIT(mm__tables.deadline_signal);
+  thread->is_limited = 1;
+  set_timer(thread, AGAIN_NS, AGAIN_NS);
+}
+
 void mm__deadline_disarm(struct mm__thread_record *thread) {
   set_timer(thread, 0, 0);
   thread->is_limited = 0;
-  thread->expired = 0;
+  thread->ending = MM_OK;
 }
 
 void mm__deadline_forget(struct mm__thread_record *thread) {
@@ -94,9 +101,6 @@ void mm__deadline_handle(int signal, siginfo_t *info, void *context_) {
   uint32_t slot = MM__SLOT_OF(fs);
   struct mm__thread_record *thread = (struct mm__thread_record *)mm__states[slot].owner;
   if (!thread || !thread->is_limited) return;
-  thread->expired = 1;
-  bool working = MM__IN_ARENA(instruction) && MM__SLOT_OF(instruction) == 0;
-  if (thread->trap || working || !mm__states[slot].frame) return;
-  struct mm__outcome outcome = {.status = MM_ERROR_DEADLINE, .instruction = instruction};
-  mm__fault_end(slot, context, &outcome);
+  if (thread->ending == MM_OK) thread->ending = MM_ERROR_DEADLINE;
+  if (mm__may_end(slot, thread, instruction)) mm__end_now(slot, thread, context);
 }

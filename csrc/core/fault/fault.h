@@ -48,8 +48,24 @@ int mm__deadline_check(uint64_t timeout_ns, struct mm_error *error);
 /* Around a thread's outermost call. False: the kernel has no timer left. */
 bool mm__deadline_arm(struct mm__thread_record *thread, uint64_t timeout_ns);
 void mm__deadline_disarm(struct mm__thread_record *thread);
+/* In a handler: the signal comes soon, and again and again, to end the call as `ending` says. */
+void mm__deadline_hasten(struct mm__thread_record *thread, ucontext_t *context);
 /* The thread's timer goes. */
 void mm__deadline_forget(struct mm__thread_record *thread);
+
+/* --- interrupt.c --- */
+
+/* Whether SIGINT ends calls; else it is a signal like any other. */
+bool mm__interrupt_ends(void);
+/* A SIGINT in a call: ends it, or sees to it that it ends soon. True: and that is all. */
+bool mm__interrupt(uint32_t slot, struct mm__thread_record *thread, ucontext_t *context);
+/* Whether a call that was interrupted there is in a state in which it can be ended: what the
+ * Matchmaker is changing for it must be whole. */
+bool mm__may_end(uint32_t slot, const struct mm__thread_record *thread, uint64_t instruction);
+/* Ends it with the status that `ending` says. */
+void mm__end_now(uint32_t slot, struct mm__thread_record *thread, ucontext_t *context);
+/* The status with which a call ends that is marked so; the interrupt is used up. */
+int32_t mm__ending_take(struct mm__thread_record *thread);
 
 /* Ends the current call of image `slot` from within a handler: fills the outcome, redirects
  * `context` to the gate. */

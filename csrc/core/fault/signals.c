@@ -74,6 +74,9 @@ static bool wraps(int signal, struct mm__action *now) {
   if ((BIT(signal) & SYNCHRONOUS) || is_deadline(signal) || signal == SIGKILL || signal == SIGSTOP)
     return false;
   if (mm__failed(get(signal, now))) return false;
+  if (signal == SIGINT && mm__tables.host.interrupt == MM_INTERRUPT_ERROR &&
+      now->handler == (uint64_t)SIG_DFL)
+    return true;
   return now->handler > (uint64_t)SIG_IGN && now->handler != (uint64_t)mm__deferred_handler;
 }
 
@@ -174,10 +177,16 @@ void mm__deferred_handle(int signal, siginfo_t *info, void *context) {
 void mm__asynchronous(int signal, siginfo_t *info, ucontext_t *context) {
   uint64_t fs = mm__fs_ask();
   if (MM__IN_ARENA(fs)) {
-    defer((struct mm__thread_record *)mm__states[MM__SLOT_OF(fs)].owner, signal, info, context);
+    uint32_t slot = MM__SLOT_OF(fs);
+    struct mm__thread_record *thread = (struct mm__thread_record *)mm__states[slot].owner;
+    if (signal == SIGINT && mm__interrupt_ends() && mm__interrupt(slot, thread, context)) return;
+    defer(thread, signal, info, context);
     return;
   }
-  mm__deliver(&mm__tables.previous[signal], signal, info, context);
+  if (mm__tables.previous[signal].handler == (uint64_t)SIG_DFL)
+    mm__forward(signal, info, context);
+  else
+    mm__deliver(&mm__tables.previous[signal], signal, info, context);
 }
 
 void mm__deferred_raise(struct mm__thread_record *thread) {

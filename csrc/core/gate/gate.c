@@ -89,6 +89,7 @@ static void mask_signals(struct mm__frame *frame) {
   frame->masked = mm__tables.host.signals == MM_SIGNALS_MASK && !MM__IN_ARENA(frame->host_fs);
   uint64_t mask = mm__asynchronous_mask;
   if (mm__tables.deadline_signal) mask &= ~(1ul << (mm__tables.deadline_signal - 1));
+  if (mm__interrupt_ends()) mask &= ~(1ul << (SIGINT - 1));
   if (frame->masked) mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &frame->host_mask, 8);
 }
 
@@ -181,6 +182,7 @@ static void unwind(struct mm__frame *frame, struct mm__state *state,
 static void leave(struct mm__frame *frame, struct mm__state *state,
                   struct mm__thread_record *thread) {
   if (thread->is_limited && thread->seen.depth == 0) mm__deadline_disarm(thread);
+  if (thread->seen.depth == 0) thread->ending = MM_OK;
   mm__image_leave(state);
   if (frame->masked) mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &frame->host_mask, 0, 8);
   if (thread->deferred && !MM__IN_ARENA(frame->host_fs)) mm__deferred_raise(thread);

@@ -150,11 +150,48 @@ static void trace(const struct mm__trap *trap, const struct mm__call_row *row, l
           a[3], a[4], a[5], answer);
 }
 
-/* What waits in the kernel for a limited call must not wait for ever. */
-static void deadline_may_come(const struct mm__trap *trap, bool may) {
-  if (!trap->thread->is_limited) return;
-  uint64_t signal = 1ul << (mm__tables.deadline_signal - 1);
-  mm__call(SYS_rt_sigprocmask, may ? SIG_UNBLOCK : SIG_BLOCK, &signal, 0, 8);
+/* Those that may wait for something. */
+static bool waits(int number) {
+  switch (number) {
+  case SYS_read:
+  case SYS_write:
+  case SYS_readv:
+  case SYS_writev:
+  case SYS_nanosleep:
+  case SYS_clock_nanosleep:
+  case SYS_poll:
+  case SYS_ppoll:
+  case SYS_select:
+  case SYS_pselect6:
+  case SYS_epoll_wait:
+  case SYS_epoll_pwait:
+  case SYS_futex:
+  case SYS_pause:
+  case SYS_connect:
+  case SYS_accept:
+  case SYS_accept4:
+  case SYS_sendto:
+  case SYS_sendmsg:
+  case SYS_recvfrom:
+  case SYS_recvmsg:
+  case SYS_wait4:
+  case SYS_flock:
+    return true;
+  default:
+    return false;
+  }
+}
+
+/* What waits in the kernel for a limited call must not wait for ever, and Ctrl-C ends it. */
+static uint64_t may_come(const struct mm__trap *trap) {
+  uint64_t signals = 0;
+  if (trap->thread->is_limited) signals |= 1ul << (mm__tables.deadline_signal - 1);
+  if (waits(trap->number) && mm__interrupt_ends()) signals |= 1ul << (SIGINT - 1);
+  return signals;
+}
+
+static void let_come(uint64_t signals, bool come) {
+  if (signals) mm__call(SYS_rt_sigprocmask, come ? SIG_UNBLOCK : SIG_BLOCK, &signals, 0, 8);
 }
 
 void mm__mediate(uint32_t slot, ucontext_t *context) {
@@ -170,13 +207,14 @@ void mm__mediate(uint32_t slot, ucontext_t *context) {
                           .serving = mm__tables.serve.snapshot != 0};
   const struct mm__call_row *row = mm__call_row(trap.number);
   long result;
-  deadline_may_come(&trap, true);
+  uint64_t signals = may_come(&trap);
+  let_come(signals, true);
   if (trap.serving)
     result = row && row->server ? row->server(&trap) : mm__pass(&trap);
   else
     result = act_for_client(&trap, row);
-  deadline_may_come(&trap, false);
-  if (trap.thread->expired && !trap.ended) mm__trap_end(&trap, MM_ERROR_DEADLINE, 0, 0);
+  let_come(signals | may_come(&trap), false);
+  if (trap.thread->ending && !trap.ended) mm__trap_end(&trap, mm__ending_take(trap.thread), 0, 0);
   if (mm__tables.host.trace & MM__TRACE_SYSCALL) trace(&trap, row, result);
   if (!trap.ended) registers[REG_RAX] = result;
 }
