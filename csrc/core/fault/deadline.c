@@ -95,7 +95,7 @@ void mm__deadline_handle(int signal, siginfo_t *info, void *context_) {
   }
   if (!MM__IN_ARENA(fs)) { /* in a callback, which the call ends after */
     struct mm__thread_record *thread = fs ? mm__thread_known(fs) : 0;
-    if (thread && thread->is_limited) thread->expired = 1;
+    if (thread && thread->is_limited && thread->ending == MM_OK) thread->ending = MM_ERROR_DEADLINE;
     return;
   }
   uint32_t slot = MM__SLOT_OF(fs);

@@ -118,8 +118,8 @@ void mm__callback_finish(struct mm__callback_frame *frame) {
   else if (state->dead)
     outcome = (struct mm__outcome){.status = MM_ERROR_CALLBACK,
                                    .text = "a call into it from its callback ended in a fault"};
-  else if (thread->expired)
-    outcome = (struct mm__outcome){.status = MM_ERROR_DEADLINE};
+  else if (thread->ending)
+    outcome = (struct mm__outcome){.status = mm__ending_take(thread)};
   if (outcome.status != MM_OK) end(frame->slot, &outcome);
 }
 
