@@ -6,6 +6,7 @@ endif
 VERSION := 0.1.0
 B       ?= build
 CC      ?= cc
+CORE_CC ?= $(CC)
 CFLAGS  ?= -O2 -g
 LDFLAGS ?=
 PREFIX  ?= /usr/local
@@ -58,9 +59,9 @@ $(B)/needs: tools/deps.sh # what lacks is named once, before the compiler trips 
 	mkdir -p $(@D) && tools/deps.sh --check build && touch $@ && echo "matchmaker: building (make V=1 shows how)"
 $(B)/core/%.o: csrc/% Makefile | $(B)/needs
 	@mkdir -p $(@D)
-	$(CC) $(if $(filter %.S,$<),$(filter-out -include csrc/core/hidden.h,$(CORE_FLAGS)),$(CORE_FLAGS)) $(DEPEND) -c $< -o $@
+	$(CORE_CC) $(if $(filter %.S,$<),$(filter-out -include csrc/core/hidden.h,$(CORE_FLAGS)),$(CORE_FLAGS)) $(DEPEND) -c $< -o $@
 $(B)/matchmaker.elf: $(CORE_OBJ) csrc/core/matchmaker.lds
-	$(CC) $(CORE_LINK) -o $@ $(CORE_OBJ)
+	$(CORE_CC) $(CORE_LINK) -o $@ $(CORE_OBJ)
 
 # ---- libraries and the launcher ----
 $(B)/host/%.o: csrc/% Makefile | $(B)/needs
@@ -100,6 +101,9 @@ endef
 $(foreach l,$(LUAS),$(eval $(call module,$(l),$$(shell pkg-config --cflags $(l)))))
 
 # ---- servers for the tests, the examples, and their images ----
+# The fuzzers: with a main of their own they try the kept seeds again; `make fuzz` gives them libFuzzer's.
+FUZZERS   := $(filter-out replay,$(patsubst spec/fuzz/%.c,%,$(wildcard spec/fuzz/*.c)))
+FUZZ_MAIN ?= spec/fuzz/replay.c
 STATIC_SERVER := $(B)/libmatchmaker-server.a
 FIXTURES := $(patsubst spec/fixture/%,$(B)/fixture/%,$(basename $(wildcard spec/fixture/*.c spec/fixture/*.cc)))
 UNITS    := $(patsubst spec/unit/%.c,$(B)/unit/%,$(wildcard spec/unit/*.c))
@@ -121,6 +125,9 @@ $(B)/fixture/%: spec/fixture/%.cc $(STATIC_SERVER)
 $(B)/unit/%: spec/unit/%.c $(B)/libtest.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(BASE_FLAGS) $(DEPEND) -o $@ $< $(B)/libtest.a -lffi -lelf -lpthread
+$(B)/fuzz/%: spec/fuzz/%.c $(B)/libtest.a $(FUZZ_MAIN)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(BASE_FLAGS) $(DEPEND) -o $@ $< $(FUZZ_MAIN) $(FUZZ_LINK) $(B)/libtest.a -lffi -lelf -lpthread
 $(B)/example/spell_server: examples/01_spell/server.c $(STATIC_SERVER)
 	@mkdir -p $(@D)
 	$(CC) -O2 -g -Wall -Wextra -Werror -Icsrc/include $(DEPEND) -fPIE -pie -o $@ $< $(STATIC_SERVER) -lhunspell-1.7
@@ -142,7 +149,7 @@ $(B)/image/spell.mmi: $(B)/example/spell_server $(B)/matchmaker-launch
 UNFIT  := nopie exits crashes thread descriptor nosnapshot twice big signature_bad
 IMAGES := $(patsubst $(B)/fixture/%,$(B)/image/%.mmi,$(filter-out $(UNFIT:%=$(B)/fixture/%),$(FIXTURES)))
 .PHONY: fixtures examples
-fixtures: $(FIXTURES) $(IMAGES) $(UNITS)
+fixtures: $(FIXTURES) $(IMAGES) $(UNITS) $(FUZZERS:%=$(B)/fuzz/%)
 examples: $(B)/example/spell_server $(B)/example/direct $(B)/example/c_client $(B)/image/spell.mmi
 
 # ---- commands; each first installs what it lacks, and then looks again at what is there ----
@@ -150,7 +157,7 @@ AGAIN = $(MAKE) --no-print-directory
 LUA   = $(firstword $(LUAS))
 RUN   = MM_BUILD=$(B) LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(B)/lua/$(LUA)/?.so;;' $(LUA)
 
-COMMANDS := demo check check-slow bench lint layers
+COMMANDS := demo check check-slow bench lint layers fuzz
 .PHONY: deps $(COMMANDS) $(COMMANDS:%=run-%) format install uninstall clean
 deps: ## install what is missing (apt; as root or with sudo)
 	@tools/deps.sh
@@ -178,6 +185,15 @@ $(B)/bench/%: bench/%.c
 	$(CC) -O2 -g -Wall -Wextra -Werror $(DEPEND) -o $@ $< $(LIBS_$*)
 LIBS_spell  := -lhunspell-1.7
 LIBS_daemon := -lhunspell-1.7
+
+# ---- fuzzing: libFuzzer, under ASan and UBSan, a minute each ----
+FUZZ_SECONDS ?= 60
+SANITIZE     := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+fuzz: ## libFuzzer on checker, parsers and sequences of calls; FUZZ_SECONDS=60 each
+run-fuzz: all fixtures
+	@$(AGAIN) B=$(B)/fuzzing CC=clang CORE_CC='$(CC)' FUZZ_MAIN= FUZZ_LINK=-fsanitize=fuzzer \
+	  CFLAGS='$(SANITIZE) -fsanitize=fuzzer-no-link' $(FUZZERS:%=$(B)/fuzzing/fuzz/%)
+	@MM_BUILD=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) spec/fuzz/run $(B)/fuzzing/fuzz $(FUZZERS)
 
 # ---- lint; each step is a test of `make check` too ----
 LINT    := layers format lua cppcheck tidy

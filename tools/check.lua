@@ -1,5 +1,5 @@
--- Runs the tests and counts them: the unit programs, the spec files once under each Lua, and the
--- linters. Usage: luajit tools/check.lua [--slow] [--lint] LUA...   ($MM_BUILD: the build folder)
+-- Runs the tests and counts them: the unit programs, the fuzzers on their kept seeds, the spec files
+-- once under each Lua, and the linters. Usage: luajit tools/check.lua [--slow] [--lint] LUA...   ($MM_BUILD: the build folder)
 -- The last line is `N passed, N failed`; exit status 1 when something failed. A part that dies,
 -- runs out of time or finds no test at all has failed.
 local build = os.getenv("MM_BUILD") or "build"
@@ -75,7 +75,7 @@ local function report(self)
   total.passed, total.failed = total.passed + self.passed, total.failed + failed
 end
 
--- What a unit program prints: `# why` lines, then `ok NAME` or `not ok NAME`.
+-- What a program of tests prints: `# why` lines, then `ok NAME` or `not ok NAME`.
 local function read_unit(self, text)
   local comments = {}
   for line in text:gmatch("[^\n]+") do
@@ -90,16 +90,25 @@ local function read_unit(self, text)
   end
 end
 
-local function run_unit(name)
-  local unit = part("unit " .. name)
-  local folder = scratch .. "/unit"
-  os.execute("rm -rf " .. folder .. " && mkdir " .. folder)
-  local status, text = run(("%s/unit/%s %s"):format(build, name, folder))
+local function run_program(name, command)
+  local unit = part(name)
+  local status, text = run(command)
   read_unit(unit, text)
   if status > 1 or status ~= 0 and #unit.failures == 0 then
     add_failure(unit, "the program " .. how_it_ended(status), last_lines(text, 10))
   end
   report(unit)
+end
+
+local function run_unit(name)
+  local folder = scratch .. "/unit"
+  os.execute("rm -rf " .. folder .. " && mkdir " .. folder)
+  run_program("unit " .. name, ("%s/unit/%s %s"):format(build, name, folder))
+end
+
+local function run_seeds(name)
+  run_program("seeds " .. name,
+    ("env MM_BUILD=%s %s/fuzz/%s spec/fuzz/seed/%s"):format(quote(build), build, name, name))
 end
 
 -- Unit programs on another kernel, in an emulator whose CPU has what this one may lack.
@@ -187,6 +196,9 @@ end
 
 for _, path in ipairs(words("ls spec/unit/*.c 2>/dev/null")) do
   run_unit(path:match("([^/]+)%.c$"))
+end
+for _, path in ipairs(words("ls -d spec/fuzz/seed/* 2>/dev/null")) do
+  run_seeds(path:match("[^/]+$"))
 end
 if options["--slow"] then
   for _, kernel in ipairs { "6.1", "6.12" } do

@@ -12,6 +12,8 @@ has_busybox() { ! ldd "$(command -v busybox)" >/dev/null 2>&1 && has_command bus
 has_dictionary() { ls /usr/share/hunspell/*.aff >/dev/null 2>&1; }
 has_big_dictionary() { ls /usr/share/hunspell/hu_HU.aff /usr/share/hunspell/tr_TR.aff >/dev/null 2>&1 || has_dictionary; }
 
+has_fuzzer() { echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | clang -fsanitize=fuzzer -x c - -o /dev/null 2>/dev/null; }
+
 # what is probed | Debian's package
 build_needs='
 has_command cc|gcc
@@ -38,6 +40,8 @@ has_command luacheck|lua-check
 has_command luarocks|luarocks
 has_command clang-format|clang-format
 has_command clang-tidy|clang-tidy
+has_command clang|clang
+has_fuzzer|libclang-rt-14-dev
 has_command cppcheck|cppcheck
 has_command readelf|binutils
 has_command gdb|gdb

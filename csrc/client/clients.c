@@ -55,19 +55,6 @@ static bool is_gone(const struct mm__identity *identity, struct slots *slots) {
   return !slots->mapped[0];
 }
 
-/* Only names as list.c makes them. */
-static bool parse_name(const char *name, struct mm__identity *identity) {
-  unsigned long copy;
-  char again[MM__ENTRY_NAME_BYTES];
-  memset(identity, 0, sizeof *identity);
-  if (sscanf(name, "%d.%lu.%lu.%lx", &identity->pid, &identity->start, &identity->pid_namespace,
-             &copy) != 4)
-    return false;
-  snprintf(again, sizeof again, MM__ENTRY_NAME, identity->pid, identity->start,
-           identity->pid_namespace, copy);
-  return identity->pid > 0 && strcmp(name, again) == 0;
-}
-
 /* The bytes of a file, to be freed; NULL when it is none, or too big. */
 static void *read_file(int folder, const char *name, uint64_t *size, uint32_t *user) {
   struct stat facts;
@@ -149,7 +136,7 @@ static bool add(struct reading *reading, const char *name) {
   struct mm__identity identity;
   struct slots slots;
   uint32_t user;
-  if (!parse_name(name, &identity)) return true;
+  if (!mm__entry_name_is_good(name, &identity)) return true;
   bool is_foreign = identity.pid_namespace != reading->self.pid_namespace;
   memset(&slots, 1, sizeof slots);
   if (!is_foreign && is_gone(&identity, &slots)) {

@@ -44,6 +44,18 @@ int mm__identity_of_self(struct mm__identity *identity, struct mm_error *error) 
   return MM_OK;
 }
 
+bool mm__entry_name_is_good(const char *name, struct mm__identity *identity) {
+  unsigned long copy;
+  char again[MM__ENTRY_NAME_BYTES];
+  memset(identity, 0, sizeof *identity);
+  if (sscanf(name, "%d.%lu.%lu.%lx", &identity->pid, &identity->start, &identity->pid_namespace,
+             &copy) != 4)
+    return false;
+  snprintf(again, sizeof again, MM__ENTRY_NAME, identity->pid, identity->start,
+           identity->pid_namespace, copy);
+  return identity->pid > 0 && strcmp(name, again) == 0;
+}
+
 /* Field 22 of proc(5)'s stat; the second field is a name in parentheses, which may hold anything.
  * Of a process that has ended and waits for its parent there is a line, too. */
 bool mm__process_start(int32_t pid, uint64_t *start) {

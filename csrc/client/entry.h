@@ -40,6 +40,9 @@ uint64_t mm__entry_digest(const struct mm__entry *entry);
 /* Whether `size` bytes of anybody's, aligned to 8, begin with a whole entry. */
 bool mm__entry_is_whole(const void *bytes, uint64_t size);
 
+/* Whether a file's name is one that MM__ENTRY_NAME makes, and of which process it tells. */
+bool mm__entry_name_is_good(const char *name, struct mm__identity *identity);
+
 /* When the process `pid` was started, if it runs. */
 bool mm__process_start(int32_t pid, uint64_t *start);
 

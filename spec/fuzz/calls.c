@@ -1,0 +1,219 @@
+/* calls.c - the input is a program: each byte chooses a call of the client's interface, the next ones its arguments.
+ * Whatever comes in whatever order, each call answers with a status of the table, faults of images included, and at
+ * the end nothing is mapped. $MM_BUILD names the folder of the images. */
+#include "client/client.h"
+#include "fuzz.h"
+
+#define IMAGES     4
+#define FUNCTIONS  8
+#define POINTERS   8
+#define STEPS      64
+#define TIMEOUT_NS 20000000ul
+
+static const char *const names[] = {"math", "text", "pointer", "crash", "gate", "tls"};
+/* What reaches out of an image by intent: writes of image code into the client are not stopped, nor is it timed. */
+static const char *const left_out[] = {"write_at", "spin", "lost_stack"};
+
+struct program {
+  const uint8_t *bytes;
+  size_t size;
+  struct mm_image *images[IMAGES];
+  struct {
+    struct mm_function *function;
+    struct mm_image *image;
+  } functions[FUNCTIONS];
+  const void *pointers[POINTERS]; /* what calls returned */
+  unsigned returned;
+};
+
+static uint8_t next(struct program *program) {
+  if (!program->size) return 0;
+  program->size--;
+  return *program->bytes++;
+}
+
+static void fill(struct program *program, void *to, size_t size) {
+  for (size_t i = 0; i < size; i++) ((uint8_t *)to)[i] = next(program);
+}
+
+static int known(int status) {
+  MUST(status == MM_OK || strcmp(mm_error_kind(status), "unknown") != 0);
+  return status;
+}
+
+static void map(struct program *program) {
+  struct mm_map_options options = {.guard = next(program) % 5, .timeout_ns = TIMEOUT_NS};
+  struct mm_image **image = &program->images[next(program) % IMAGES];
+  uint8_t bits = next(program);
+  struct mm_error error;
+  char path[600];
+  const char *build = getenv("MM_BUILD");
+  if (*image) return;
+  options.dead_on_fault = bits & 1;
+  options.verify = bits >> 1 & 1;
+  if (bits & 4) options.memory_bytes = 1ul << (bits >> 3);
+  snprintf(path, sizeof path, "%s/image/%s.mmi", build ? build : "build",
+           names[next(program) % (sizeof names / sizeof *names)]);
+  known(mm_request_map(path, &options, image, &error));
+}
+
+static void forget_functions(struct program *program, const struct mm_image *image) {
+  for (int i = 0; i < FUNCTIONS; i++)
+    if (program->functions[i].image == image) program->functions[i].function = NULL;
+}
+
+static void release(struct program *program, struct mm_image **image) {
+  forget_functions(program, *image);
+  mm_image_release(*image);
+  *image = NULL;
+}
+
+static int is_left_out(const char *name) {
+  for (size_t i = 0; i < sizeof left_out / sizeof *left_out; i++)
+    if (strcmp(name, left_out[i]) == 0) return 1;
+  return 0;
+}
+
+static void bind(struct program *program, struct mm_image *image) {
+  unsigned at = next(program) % FUNCTIONS;
+  uint32_t count = image ? mm_export_count(image) : 0, index = next(program);
+  const char *name = count ? mm_export_name(image, index % count) : "none";
+  uint8_t how = next(program);
+  char expected[64] = "";
+  struct mm_function *function;
+  struct mm_error error;
+  if (is_left_out(name)) return;
+  if (how & 1) fill(program, expected, how >> 1 & 63);
+  if (how == 2) name = "no such export";
+  if (known(mm_bind(image, name, how & 1 ? expected : NULL, &function, &error)) != MM_OK) return;
+  program->functions[at].function = function;
+  program->functions[at].image = image;
+}
+
+/* A string is one; all else is what the input says, or what a call returned. */
+static void fill_argument(struct program *program, const struct mm__type *type, void *argument,
+                          char *text) {
+  memset(argument, 0, type->size);
+  if (type->kind == MM__STRING) {
+    uint8_t length = next(program);
+    memset(text, 0, 256);
+    fill(program, text, length % 64);
+    if (length < 250) memcpy(argument, &text, sizeof text);
+  } else if (type->kind == MM__POINTER) {
+    memcpy(argument, &program->pointers[next(program) % POINTERS], sizeof(void *));
+  } else {
+    fill(program, argument, type->size < 8 ? type->size : 8);
+  }
+}
+
+static void call(struct program *program) {
+  struct mm_function *function = program->functions[next(program) % FUNCTIONS].function;
+  static char results[1 << 16], arguments[64][1 << 10], texts[64][256];
+  void *list[64];
+  struct mm_error error;
+  if (!function) return;
+  const struct mm__registry *registry = &function->image->registry;
+  uint32_t count = function->type->member_count;
+  if (count > 64 || registry->types[function->type->target].size > sizeof results) return;
+  for (uint32_t i = 0; i < count; i++) {
+    const struct mm__type *type =
+        &registry->types[registry->members[function->type->first_member + i].type];
+    if (type->size > sizeof arguments[i]) return;
+    fill_argument(program, type, arguments[i], texts[i]);
+    list[i] = arguments[i];
+  }
+  uint8_t missing = next(program);
+  if (missing && missing <= count) list[missing - 1] = NULL;
+  memset(results, 0, sizeof(void *));
+  if (known(mm_request_call(function, results, list, &error)) != MM_OK) MUST(error.message[0]);
+  if (registry->types[function->type->target].kind == MM__POINTER)
+    memcpy(&program->pointers[program->returned++ % POINTERS], results, sizeof(void *));
+}
+
+static void use_memory(struct program *program, struct mm_image *image) {
+  uint8_t what = next(program), bytes = next(program);
+  void *pointer = (void *)program->pointers[next(program) % POINTERS];
+  char copy[256] = "";
+  struct mm_error error;
+  if (what % 4 == 0) {
+    if (known(mm_allocate(image, what & 128 ? bytes * 65536ul : bytes, &pointer, &error)) == MM_OK)
+      program->pointers[program->returned++ % POINTERS] = pointer;
+  }
+  if (what % 4 == 1) known(mm_free(image, pointer, &error));
+  if (what % 4 == 2) known(mm_read(image, pointer, copy, bytes, &error));
+  if (what % 4 == 3) known(mm_write(image, pointer, copy, bytes, &error));
+}
+
+static void look(struct mm_image *image, uint8_t index) {
+  struct mm_image_info info;
+  struct mm_error error;
+  known(mm_image_info(image, &info, &error));
+  known(mm_mapped(index, &info, &error));
+  known(mm_take_fault(&error));
+  if (!image) return;
+  mm_export_name(image, index);
+  mm_export_prototype(image, index);
+  mm_export_doc(image, index);
+}
+
+/* Functions of images stay bound, and say that there is no image. */
+static void reconnect(struct program *program) {
+  struct mm_config config = {.image_limit = next(program), .signals = next(program) % 3};
+  struct mm_error error;
+  uint8_t bits = next(program);
+  if (bits & 1) known(mm_finalize(&error));
+  if (bits & 2) config.unlisted = 1;
+  known(mm_init(bits & 4 ? &config : NULL, &error));
+  if (!(bits & 1)) known(mm_finalize(&error));
+}
+
+static void step(struct program *program) {
+  struct mm_image **image = &program->images[0];
+  struct mm_error error;
+  uint8_t what = next(program);
+  if (what % 10 > 1) image = &program->images[next(program) % IMAGES];
+  switch (what % 10) {
+  case 0:
+    map(program);
+    break;
+  case 1:
+    call(program);
+    break;
+  case 2:
+    bind(program, *image);
+    break;
+  case 3:
+    call(program);
+    break;
+  case 4:
+    known(mm_reset(*image, &error));
+    break;
+  case 5:
+    known(mm_unmap(*image, &error));
+    break;
+  case 6:
+    release(program, image);
+    break;
+  case 7:
+    use_memory(program, *image);
+    break;
+  case 8:
+    look(*image, next(program));
+    break;
+  case 9:
+    reconnect(program);
+    break;
+  }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
+  struct program program = {.bytes = bytes, .size = size};
+  struct mm_image_info info;
+  struct mm_error error;
+  if (mm_init(&(struct mm_config){0}, &error) != MM_OK) return 0;
+  for (int i = 0; i < STEPS && program.size; i++) step(&program);
+  for (int i = 0; i < IMAGES; i++) release(&program, &program.images[i]);
+  if (mm_mapped(0, &info, &error) != MM_ERROR_NOT_CONNECTED)
+    MUST(mm_mapped(0, &info, &error) == MM_ERROR_ARGUMENT && mm_finalize(&error) == MM_OK);
+  return 0;
+}
