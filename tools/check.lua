@@ -1,5 +1,6 @@
 -- Runs the tests and counts them: the unit programs, the fuzzers on their kept seeds, the spec files
--- once under each Lua, and the linters. Usage: luajit tools/check.lua [--slow] [--lint] LUA...   ($MM_BUILD: the build folder)
+-- once under each Lua, and the linters.
+-- Usage: luajit tools/check.lua [--slow] [--lint] LUA...   ($MM_BUILD: the build folder)
 -- The last line is `N passed, N failed`; exit status 1 when something failed. A part that dies,
 -- runs out of time or finds no test at all has failed.
 local build = os.getenv("MM_BUILD") or "build"

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define SWEPT 4
 #define TRIES 20 /* an entry is half written only for as long as one write takes */
 
 /* What the kernel says of a process: which slots are mapped there. The Matchmaker's says that it is
@@ -48,11 +49,31 @@ static void read_slots(int32_t pid, struct slots *slots) {
   if (file) fclose(file);
 }
 
-static bool is_gone(const struct mm__identity *identity, struct slots *slots) {
+static bool has_ended(const struct mm__identity *identity) {
   uint64_t start;
-  if (!mm__process_start(identity->pid, &start) || start != identity->start) return true;
+  return !mm__process_start(identity->pid, &start) || start != identity->start;
+}
+
+static bool is_gone(const struct mm__identity *identity, struct slots *slots) {
+  if (has_ended(identity)) return true;
   read_slots(identity->pid, slots);
   return !slots->mapped[0];
+}
+
+void mm__entries_sweep(const char *path, const struct mm__identity *self) {
+  DIR *folder = opendir(path);
+  struct mm__identity other;
+  struct dirent *file;
+  int count = 0;
+  if (!folder) return;
+  while (readdir(folder)) count++;
+  rewinddir(folder);
+  for (int skip = count ? self->pid % count : 0; skip > 0; skip--) readdir(folder);
+  for (int i = 0; i < SWEPT && (file = readdir(folder)); i++)
+    if (mm__entry_name_is_good(file->d_name, &other) &&
+        other.pid_namespace == self->pid_namespace && has_ended(&other))
+      unlinkat(dirfd(folder), file->d_name, 0);
+  closedir(folder);
 }
 
 /* The bytes of a file, to be freed; NULL when it is none, or too big. */

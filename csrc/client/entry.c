@@ -36,10 +36,14 @@ bool mm__entry_is_whole(const void *bytes, uint64_t size) {
 
 int mm__identity_of_self(struct mm__identity *identity, struct mm_error *error) {
   struct stat space;
+  char link[16] = "";
   memset(identity, 0, sizeof *identity);
   identity->pid = getpid();
+  if (readlink("/proc/self", link, sizeof link - 1) > 0 && atoi(link) != identity->pid)
+    return mm__fail(error, MM_ERROR_SYSTEM,
+                    "the list of clients: /proc is that of another pid namespace");
   if (!mm__process_start(identity->pid, &identity->start) || stat("/proc/self/ns/pid", &space))
-    return mm__fail_system(error, MM_ERROR_SYSTEM, errno, "cannot tell this process in /proc");
+    return mm__fail_system(error, MM_ERROR_SYSTEM, errno, "the list of clients: /proc");
   identity->pid_namespace = space.st_ino;
   return MM_OK;
 }

@@ -49,6 +49,10 @@ bool mm__process_start(int32_t pid, uint64_t *start);
 /* The calling process. MM_ERROR_SYSTEM without /proc. */
 int mm__identity_of_self(struct mm__identity *identity, struct mm_error *error);
 
+/* Removes entries in `folder` of processes that have ended: of a few, other ones each time, so that
+ * they cannot pile up where nobody ever calls mm_clients. */
+void mm__entries_sweep(const char *folder, const struct mm__identity *self);
+
 /* The folder for the entries, made if there is none. Refused when it is not the user's alone. */
 int mm__entry_folder(char folder[MM__FOLDER_BYTES], struct mm_error *error);
 

@@ -60,6 +60,7 @@ static int identify(struct mm_error *error) {
   read_command(entry->command, sizeof entry->command);
   snprintf(own.path, sizeof own.path, "%s/" MM__ENTRY_NAME, folder, self->pid, self->start,
            self->pid_namespace, (unsigned long)&own);
+  mm__entries_sweep(folder, self);
   return MM_OK;
 }
 
@@ -78,7 +79,9 @@ static int store(const struct mm__entry *entry, struct mm_error *error) {
   if (file >= 0) close(file);
   if (written == (ssize_t)entry->bytes) return MM_OK;
   if (file >= 0) unlink(own.path);
-  return mm__fail_system(error, MM_ERROR_SYSTEM, number, "the list of clients: %s", own.path);
+  mm__fail_system(error, MM_ERROR_SYSTEM, number, "the list of clients: %s", own.path);
+  own.path[0] = 0; /* the folder may have to be made again */
+  return MM_ERROR_SYSTEM;
 }
 
 static int write_entry(struct mm_error *error) {

@@ -15,7 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
   struct mm__entry *entry = copy_of(bytes, size);
   struct mm__identity identity;
   char *name = text_of(bytes, size);
-  if (mm__entry_name_is_good(name, &identity)) MUST(identity.pid > 0 && strlen(name) < MM__ENTRY_NAME_BYTES);
+  if (mm__entry_name_is_good(name, &identity))
+    MUST(identity.pid > 0 && strlen(name) < MM__ENTRY_NAME_BYTES);
   free(name);
   look(entry, size);
   if (size >= sizeof *entry && entry->bytes >= sizeof *entry && entry->bytes <= size) {
