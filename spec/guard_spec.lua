@@ -26,8 +26,9 @@ describe("the guard `pages`", function()
     return counts.w == 0 and counts.x == 0 and counts.r > 0
   end
 
-  it("is the default", function()
+  it("is the default, where there are no protection keys", function()
     local image = mm.assert(mm.map(support.image "math"))
+    if image:info().guard == "keys" then return image:unmap() end
     assert.equal("pages", image:info().guard)
     assert.is_true(closed(image))
     image:unmap()
@@ -151,5 +152,40 @@ describe("the guard `open`", function()
     assert.same(before, open_pages(image))
     assert.equal(100, image.exports.counter_get())
     image:unmap()
+  end)
+end)
+
+describe("the map options", function()
+  support.guard(before_each, after_each)
+
+  it("`sealed` keeps an image from being read at rest, but for the interface", function()
+    local image = mm.assert(mm.map(support.image "text", { guard = "pages", sealed = true }))
+    assert.is_true(image:info().sealed)
+    assert.equal(0, open_pages(image).r)
+    assert.equal("onetwo", image.exports.join("one", "two"))
+    assert.equal(("x"):rep(100000), image.exports.echo(("x"):rep(100000)))
+    assert.equal(0, open_pages(image).r)
+    mm.assert(image:reset())
+    assert.equal(0, open_pages(image).r)
+    image:unmap()
+  end)
+
+  it("`stateless` forgets every call, also in a batch", function()
+    local image = mm.assert(mm.map(support.image "math", { stateless = true }))
+    assert.is_true(image:info().stateless)
+    for _ = 1, 3 do assert.equal(101, image.exports.counter_next()) end
+    assert.same({ 101, 101, 101 }, image:batch("counter_next", { {}, {}, {} }))
+    assert.equal(101, image:open(function()
+      image.exports.counter_next()
+      return image.exports.counter_next()
+    end))
+    image:unmap()
+  end)
+
+  it("`keys` is refused in one line where there are none", function()
+    local image, err = mm.map(support.image "math", { guard = "keys" })
+    if image then return image:unmap() end
+    assert.equal("unsupported", err.kind)
+    assert.matches("lack protection keys$", err.message)
   end)
 end)

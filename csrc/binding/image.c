@@ -157,13 +157,17 @@ void mm__set_number(lua_State *L, const char *field, uint64_t number) {
 }
 
 void mm__push_info(lua_State *L, const struct mm_image_info *info) {
-  lua_createtable(L, 0, 12);
+  lua_createtable(L, 0, 14);
   lua_pushstring(L, info->path);
   lua_setfield(L, -2, "path");
   lua_pushstring(L, mm__guard_text(info->guard));
   lua_setfield(L, -2, "guard");
   lua_pushboolean(L, info->dead != 0);
   lua_setfield(L, -2, "dead");
+  lua_pushboolean(L, info->sealed != 0);
+  lua_setfield(L, -2, "sealed");
+  lua_pushboolean(L, info->stateless != 0);
+  lua_setfield(L, -2, "stateless");
   mm__set_number(L, "slot", info->slot);
   mm__set_number(L, "generation", info->generation);
   mm__set_number(L, "exports", info->export_count);

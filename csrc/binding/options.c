@@ -28,8 +28,10 @@ static const struct name interrupt_ways[] = {{"deliver", MM_INTERRUPT_DELIVER},
                                              {"error", MM_INTERRUPT_ERROR},
                                              {"wait", MM_INTERRUPT_WAIT},
                                              {NULL, 0}};
-static const struct name lacks[] = {
-    {"fsgsbase", MM_WITHOUT_FSGSBASE}, {"inclusive", MM_WITHOUT_INCLUSIVE}, {NULL, 0}};
+static const struct name lacks[] = {{"fsgsbase", MM_WITHOUT_FSGSBASE},
+                                    {"inclusive", MM_WITHOUT_INCLUSIVE},
+                                    {"keys", MM_WITHOUT_KEYS},
+                                    {NULL, 0}};
 
 /* The value of one option is on top of the stack. */
 struct option {
@@ -202,9 +204,7 @@ static void read_grant(const struct option *option, struct mm_map_options *optio
   }
 }
 
-static bool is_later(const struct option *option) {
-  return is(option, "sealed") || is(option, "strict") || is(option, "stateless");
-}
+static bool is_later(const struct option *option) { return is(option, "strict"); }
 
 static void read_map_option(const struct option *option, struct mm_map_options *options) {
   if (is(option, "guard"))
@@ -219,6 +219,10 @@ static void read_map_option(const struct option *option, struct mm_map_options *
     options->timeout_ns = read_seconds(option);
   else if (is(option, "verify"))
     options->verify = read_boolean(option);
+  else if (is(option, "sealed"))
+    options->sealed = read_boolean(option);
+  else if (is(option, "stateless"))
+    options->stateless = read_boolean(option);
   else
     unknown(option);
 }

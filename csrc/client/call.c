@@ -92,7 +92,8 @@ int mm__text_take(const struct mm__core_table *core, const struct mm__hold *hold
   char *text = mm__thread_text(length + 1);
   if (!text)
     return mm__fail(error, MM_ERROR_MEMORY, "out of memory for a string of %lu bytes", length);
-  memcpy(text, (const void *)address, length);
+  status = core->read(hold, address, text, length, error);
+  if (status != MM_OK) return status;
   text[length] = 0;
   value->as.string = text;
   value->length = length;
@@ -158,8 +159,12 @@ static int cross(const struct calling *calling, void **arguments, struct mm__val
   if (calling->hold.thread->outcome.status != MM_OK) return explain(calling);
   if (mm__by_value(type)) {
     result->generation = calling->hold.generation;
-    if (result->as.bytes)
-      memcpy(result->as.bytes, mm__thunk_result(function->thunk, room), type->size);
+    if (!result->as.bytes) return MM_OK;
+    const char *from = mm__thunk_result(function->thunk, room);
+    if (room != raw)
+      return calling->core->read(&calling->hold, (uint64_t)from, result->as.bytes, type->size,
+                                 calling->error);
+    memcpy(result->as.bytes, from, type->size);
     return MM_OK;
   }
   /* libffi widens what is narrower than a register; only the bytes of the type count. */

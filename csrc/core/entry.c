@@ -5,6 +5,7 @@
 #include "core/gate/callback.h"
 #include "core/gate/gate.h"
 #include "core/guard/guard.h"
+#include "core/guard/keys.h"
 #include "core/mediation/mediation.h"
 #include "core/mediation/outside.h"
 #include "core/slot/area.h"
@@ -58,6 +59,7 @@ static void unmap_stub_page(void) {
 static int start(const struct mm__host *host, struct mm_error *error) {
   mm__cpu_features(mm__tables.cpu);
   mm__has_fsgsbase = host->has_fsgsbase && !(host->without & MM_WITHOUT_FSGSBASE);
+  mm__keys_start();
   mm__image_start();
   /* Before Linux 4.14, which cannot, there is no Syscall User Dispatch either. */
   mm__call(SYS_madvise, mm__wiped_start, mm__wiped_end - mm__wiped_start, MADV_WIPEONFORK);
@@ -194,6 +196,7 @@ static int enter(uint32_t slot, uint64_t serial, struct mm__hold *hold, struct m
 
 static void leave(const struct mm__hold *hold) {
   struct mm__state *state = &mm__states[hold->slot];
+  mm__image_settle(state);
   mm__guard_trim_mailbox(&mm__tables.records[hold->slot], state, hold->mailbox_mark);
   mm__image_leave(state);
 }
@@ -269,21 +272,31 @@ static int outcome_of(struct mm_error *error) {
   return outcome.status;
 }
 
-static int string(const struct mm__hold *hold, uint64_t address, uint64_t limit, uint64_t *length,
-                  struct mm_error *error) {
-  const struct mm__slot_map *map = &mm__states[hold->slot].map;
+/* Looks for the NUL, page by page as far as the image could read. */
+static int find_end(const struct mm__record *record, struct mm__state *state, uint64_t address,
+                    uint64_t limit, uint64_t *length, struct mm_error *error) {
   for (uint64_t i = 0; i < limit;) {
-    uint32_t r = mm__slot_map_find(map, address + i);
-    if (r == map->count || map->ranges[r].low > address + i ||
-        !(map->ranges[r].protection & PROT_READ))
+    uint64_t page = (address + i) & ~(MM__PAGE - 1ul);
+    if (!mm__slot_map_covers(&state->map, page, page + MM__PAGE, PROT_READ))
       return mm__fail(error, MM_ERROR_RESULT, "0x%lx is not a string in the image", address);
-    for (; i < limit && address + i < map->ranges[r].high; i++)
+    mm__guard_need(record, state, page, page + MM__PAGE, PROT_READ);
+    for (; i < limit && address + i < page + MM__PAGE; i++)
       if (*(const char *)(address + i) == 0) {
         *length = i;
         return MM_OK;
       }
   }
   return mm__fail(error, MM_ERROR_RESULT, "0x%lx is a string without end", address);
+}
+
+static int string(const struct mm__hold *hold, uint64_t address, uint64_t limit, uint64_t *length,
+                  struct mm_error *error) {
+  const struct mm__record *record = &mm__tables.records[hold->slot];
+  struct mm__state *state = &mm__states[hold->slot];
+  bool begun = mm__guard_begin(record, state);
+  int status = find_end(record, state, address, limit, length, error);
+  if (begun) mm__guard_close(record, state);
+  return status;
 }
 
 static int reset(uint32_t slot, uint64_t serial, struct mm_error *error) {
@@ -313,6 +326,8 @@ static int list(uint32_t slot, struct mm_image_info *info, struct mm_error *erro
   info->export_count = record->head.registry.export_count;
   info->segment_count = record->head.load_count;
   info->dead = state->dead != 0;
+  info->sealed = record->sealed;
+  info->stateless = record->stateless;
   info->base = MM__SLOT_BASE(slot);
   info->mapped_bytes = record->head.memory_bytes;
   info->file_bytes = record->file_bytes;

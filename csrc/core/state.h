@@ -57,7 +57,8 @@ struct mm__record {
   uint32_t mxcsr;
   uint16_t x87_control;
   uint16_t folder_count; /* that are granted: core/mediation/outside.h */
-  uint32_t grants, dead_on_fault;
+  uint32_t grants;
+  uint8_t dead_on_fault, sealed, stateless, key; /* key: 0 none */
   uint64_t memory_limit;
   uint64_t timeout_ns; /* of one call; 0: none */
   uint64_t file_bytes;
@@ -96,6 +97,8 @@ struct mm__state {
   uint64_t wide_classes; /* need more pieces than there can be: everything is opened for them */
   uint32_t piece_count;
   uint64_t timeout_ns;  /* of the calls in this hold; 0: the image's own */
+  uint32_t rest;        /* PROT_ bits that pages keep at rest */
+  uint32_t is_used;     /* a call ran since the last reset */
   uint32_t kept_open;   /* the guard stays open until the hold ends */
   uint32_t all_written; /* which pages were written since the last reset is not known */
   uint64_t calls, faults;
@@ -122,6 +125,7 @@ struct mm__thread_record {
   uint32_t is_limited; /* the timer runs, for the call that this thread is in */
   int32_t ending;      /* with this status, as soon as the call can be ended; 0: not */
   uint64_t limit_ns;   /* what it was set to */
+  uint32_t open_keys;  /* bits of PKRU: of images that this thread is in */
   uint32_t in_hook;    /* a fault of an on-map hook does not reset: the hooks would run again */
   siginfo_t deferred_info[MM__DEFERRED_LIMIT];
   struct mm__callback_frame *callback; /* the newest that runs */
@@ -140,7 +144,7 @@ struct mm__tables {
   uint64_t ours;            /* bit per signal whose handler is ours */
   uint64_t host_fs;         /* the launcher's */
   uint32_t deadline_signal; /* 0: no call is limited yet */
-  uint32_t reserved;
+  uint32_t has_keys;
   uint32_t cpu[MM__CPU_WORDS]; /* features of this machine: CPUID is slow in virtual machines */
 };
 

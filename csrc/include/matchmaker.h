@@ -94,7 +94,9 @@ struct mm_error {
   char message[768];     /* one line, complete by itself */
 };
 
-/* How permissions are enforced at rest. MM_GUARD_DEFAULT is MM_GUARD_PAGES. */
+/* How permissions are enforced at rest. MM_GUARD_DEFAULT is MM_GUARD_KEYS where CPU and kernel have
+ * protection keys, else MM_GUARD_PAGES. There are 15 keys: images for which none is left get
+ * MM_GUARD_PAGES, and mm_image_info says so. */
 enum mm_guard { MM_GUARD_DEFAULT = 0, MM_GUARD_PAGES = 1, MM_GUARD_OPEN = 2, MM_GUARD_KEYS = 3 };
 
 /* What the client lets an image do with the outside world, and what an image can say it needs. */
@@ -137,6 +139,7 @@ enum mm_interrupt {
 enum mm_without {
   MM_WITHOUT_FSGSBASE = 1 << 0,  /* switch FS by system calls */
   MM_WITHOUT_INCLUSIVE = 1 << 1, /* trap system calls with a selector, as before Linux 6.17 */
+  MM_WITHOUT_KEYS = 1 << 2,      /* without protection keys */
 };
 
 /* Zero is the default everywhere. */
@@ -159,6 +162,8 @@ struct mm_map_options {
   uint64_t timeout_ns;    /* of one call, with all the calls inside it; 0: none */
   const struct mm_grant_files *files; /* folders that the image may use; read by the call only */
   uint32_t file_count;
+  uint32_t sealed;    /* 1: not readable at rest, and never in a core dump */
+  uint32_t stateless; /* 1: reset after every call; pointers into the image do not outlive it */
 };
 
 /* What `mm_image_info` and `mm_mapped` tell. */
@@ -170,6 +175,7 @@ struct mm_image_info {
   uint32_t export_count;
   uint32_t segment_count;
   uint32_t dead;
+  uint32_t sealed, stateless;
   uint64_t base;         /* the slot's first address */
   uint64_t mapped_bytes; /* address space of its segments */
   uint64_t file_bytes;

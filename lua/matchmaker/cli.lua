@@ -263,7 +263,7 @@ local function examine()
     row("FSGSBASE", math.floor(auxiliary(26) / 2) % 2 == 1, nil, -- AT_HWCAP2, HWCAP2_FSGSBASE
       "FS is switched by system calls, two for each call of an image"),
     row("protection keys", flags:find(" ospke ", 1, true), nil,
-      "nothing in this release: no guard uses them yet"),
+      "no guard `keys`: images are guarded by `pages`, with system calls around calls"),
     row("seccomp", actions:find("trap", 1, true), nil, "nothing in this release"),
     row("list of clients", list and not lack, lack and tostring(lack),
       "`matchmaker ps` does not see the clients"),

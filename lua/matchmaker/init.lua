@@ -36,6 +36,8 @@ local core = require "matchmaker.core"
 ---@field calls integer
 ---@field faults integer
 ---@field dead boolean
+---@field sealed boolean
+---@field stateless boolean
 ---@field refused? { call: string, path?: string, count: integer }[] of image:info(): the system calls
 --- that were refused since it was mapped
 
@@ -93,7 +95,7 @@ local core = require "matchmaker.core"
 ---@field exports? integer exports per image (4096)
 ---@field signals? "defer"|"mask" how asynchronous signals are kept away from a call
 ---@field list? boolean false: not in the list that mm.clients() gives
----@field without? string|string[] "fsgsbase", "inclusive": do without what the machine has
+---@field without? string|string[] "fsgsbase", "inclusive", "keys": do without what the machine has
 
 ---@class mm.options
 ---@field guard? "pages"|"open"|"keys"
@@ -103,6 +105,8 @@ local core = require "matchmaker.core"
 ---@field on_fault? "reset"|"dead"
 ---@field timeout? number seconds that a call may take
 ---@field verify? boolean check the digest of the whole file
+---@field sealed? boolean not readable at rest, and in no core dump
+---@field stateless? boolean reset after every call
 
 local mm = {}
 

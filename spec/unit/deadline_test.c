@@ -105,6 +105,8 @@ int main(int count, char **arguments) {
       {"pages, masking, without FSGSBASE",
        MM_GUARD_PAGES,
        {.signals = MM_SIGNALS_MASK, .without = MM_WITHOUT_FSGSBASE}},
+      {"keys", MM_GUARD_KEYS, {0}},
+      {"keys, without FSGSBASE", MM_GUARD_KEYS, {.without = MM_WITHOUT_FSGSBASE}},
   };
   find_folders(count, arguments);
   return run_ways(ways, sizeof ways / sizeof *ways, all_tests);

@@ -93,7 +93,13 @@ static void all_tests(void) {
 }
 
 int main(int count, char **arguments) {
-  static const struct way ways[] = {{"pages", MM_GUARD_PAGES, {0}}, {"open", MM_GUARD_OPEN, {0}}};
+  static const struct way ways[] = {
+      {"pages", MM_GUARD_PAGES, {0}},
+      {"open", MM_GUARD_OPEN, {0}},
+      {"pages, sealed", MM_GUARD_PAGES | SEALED, {0}},
+      {"keys", MM_GUARD_KEYS, {0}},
+      {"keys, sealed, without FSGSBASE", MM_GUARD_KEYS | SEALED, {.without = MM_WITHOUT_FSGSBASE}},
+  };
   find_folders(count, arguments);
   if (count > 2) state = strtoul(arguments[2], NULL, 0);
   if (count > 3) scripts = atoi(arguments[3]);

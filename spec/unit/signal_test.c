@@ -445,6 +445,9 @@ int main(int count, char **arguments) {
       {"masking", MM_GUARD_OPEN, {.signals = MM_SIGNALS_MASK}},
       {"putting off, pages, with a selector", MM_GUARD_PAGES, {.without = MM_WITHOUT_INCLUSIVE}},
       {"putting off, without FSGSBASE", MM_GUARD_OPEN, {.without = MM_WITHOUT_FSGSBASE}},
+      {"pages, sealed", MM_GUARD_PAGES | SEALED, {0}},
+      {"keys", MM_GUARD_KEYS, {0}},
+      {"keys, sealed, without FSGSBASE", MM_GUARD_KEYS | SEALED, {.without = MM_WITHOUT_FSGSBASE}},
   };
   find_folders(count, arguments);
   return run_ways(ways, sizeof ways / sizeof *ways, all_tests);

@@ -404,6 +404,9 @@ int main(int count, char **arguments) {
       {"open, without either, masking",
        MM_GUARD_OPEN,
        {.signals = MM_SIGNALS_MASK, .without = MM_WITHOUT_INCLUSIVE | MM_WITHOUT_FSGSBASE}},
+      {"pages, sealed", MM_GUARD_PAGES | SEALED, {0}},
+      {"keys", MM_GUARD_KEYS, {0}},
+      {"keys, sealed, without FSGSBASE", MM_GUARD_KEYS | SEALED, {.without = MM_WITHOUT_FSGSBASE}},
   };
   find_folders(count, arguments);
   return run_ways(ways, sizeof ways / sizeof *ways, all_tests);

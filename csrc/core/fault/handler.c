@@ -3,6 +3,7 @@
 #include "core/gate/callback.h"
 #include "core/gate/gate.h"
 #include "core/guard/guard.h"
+#include "core/guard/keys.h"
 #include "core/mediation/mediation.h"
 
 #include <signal.h>
@@ -140,6 +141,8 @@ void mm__fault_handle(int signal, siginfo_t *info, void *context_) {
   bool serving = mm__tables.serve.snapshot != 0;
   uint64_t fs = mm__fs_ask();
   bool inside = serving || (MM__IN_ARENA(fs) && MM__SLOT_OF(fs) != 0);
+  if (inside && !serving)
+    mm__keys_apply((struct mm__thread_record *)mm__states[MM__SLOT_OF(fs)].owner);
   if (signal == SIGSYS && info->si_code == SYS_USER_DISPATCH && inside) {
     uint32_t slot = serving ? mm__tables.serve.slot : MM__SLOT_OF(fs);
     struct mm__thread_record *thread = (struct mm__thread_record *)mm__states[slot].owner;

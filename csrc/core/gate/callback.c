@@ -6,6 +6,7 @@
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"
 #include "core/gate/stub_ring.h"
+#include "core/guard/keys.h"
 
 const char mm__callback_freed[] = "called a callback that was freed";
 
@@ -108,6 +109,7 @@ void mm__callback_finish(struct mm__callback_frame *frame) {
   struct mm__thread_record *thread = who_returns(frame);
   struct mm__state *state = &mm__states[frame->slot];
   struct mm__outcome outcome = {.status = MM_OK};
+  mm__keys_apply(thread); /* the client may have left a signal handler by a jump */
   thread->callback = frame->outer;
   state->stack = frame->image_mark;
   thread->anchor->selector = 1;

@@ -4,6 +4,7 @@
 
 #include "core/fault/fault.h"
 #include "core/guard/guard.h"
+#include "core/guard/keys.h"
 #include "core/slot/image.h"
 
 #include <sys/mman.h>
@@ -32,10 +33,23 @@ int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, i
   }
   __atomic_store_n(&state->owner, &thread->seen, __ATOMIC_RELAXED);
   state->holds = 1;
+  mm__key_open(thread, mm__tables.records[state - mm__states].key);
   return MM_OK;
 }
 
+void mm__image_settle(struct mm__state *state) {
+  uint32_t slot = (uint32_t)(state - mm__states);
+  struct mm__thread_record *thread = (struct mm__thread_record *)state->owner;
+  if (!state->is_used || !mm__tables.records[slot].stateless || state->depth || state->dead) return;
+  struct mm__outcome outcome = thread->seen.outcome;
+  uint32_t kept_open = state->kept_open;
+  mm__image_reset_held(slot, thread, 0);
+  state->kept_open = kept_open;
+  thread->seen.outcome = outcome;
+}
+
 void mm__image_leave(struct mm__state *state) {
+  if (state->holds == 1) mm__image_settle(state);
   if (--state->holds) return;
   const struct mm__record *record = &mm__tables.records[state - mm__states];
   state->timeout_ns = 0;
@@ -44,6 +58,7 @@ void mm__image_leave(struct mm__state *state) {
     mm__guard_close(record, state);
   }
   if (state->mailbox_used || state->mailbox_open) mm__guard_empty_mailbox(record, state);
+  mm__key_close((struct mm__thread_record *)state->owner, record->key);
   __atomic_store_n(&state->owner, 0, __ATOMIC_RELAXED);
   mm__unlock(&state->lock);
 }
@@ -120,6 +135,7 @@ static void cross(struct mm__frame *frame, const struct mm__record *record,
   state->stack = frame->image_stack;
   ((struct mm__thread_record *)frame->thread)->anchor->selector = 1;
   state->calls++;
+  state->is_used = 1;
 }
 
 uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {

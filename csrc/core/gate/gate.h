@@ -34,5 +34,7 @@ void mm__gate_probe(const void *frame, uint32_t slot);
  * when `wait` is 0. */
 int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, int wait);
 void mm__image_leave(struct mm__state *state);
+/* After a call whose results have been copied: resets the image if it was mapped stateless. */
+void mm__image_settle(struct mm__state *state);
 
 #endif

@@ -8,22 +8,43 @@
 #define DISCARD_LOCKED 24        /* MADV_DONTNEED_LOCKED */
 #define MAILBOX_KEEP   0x10000ul /* bytes of used mailbox that stay resident between calls */
 
-uint32_t mm__guard_rest(uint32_t guard, uint32_t protection) {
-  return guard == MM_GUARD_PAGES ? mm__at_rest(protection) : protection;
+uint32_t mm__guard_rest(uint32_t guard, bool sealed) {
+  if (guard != MM_GUARD_PAGES) return PROT_READ | PROT_WRITE | PROT_EXEC;
+  return sealed ? PROT_NONE : PROT_READ;
 }
 
-void mm__guard_protect(uint64_t low, uint64_t high, uint32_t protection) {
-  long result = mm__call(SYS_mprotect, low, high - low, protection);
+static void insist(long result, uint64_t low, uint64_t high, uint32_t protection) {
   if (!mm__failed(result)) return;
   mm__say("mprotect(%lx, %lx, %u) failed with %ld: the guard cannot keep its word", low, high - low,
           protection, -result);
   mm__call(SYS_kill, mm__call(SYS_getpid), SIGKILL);
 }
 
-static void toggle_all(const struct mm__slot_map *map, bool open) {
+void mm__guard_protect(uint64_t low, uint64_t high, uint32_t protection) {
+  insist(mm__call(SYS_mprotect, low, high - low, protection), low, high, protection);
+}
+
+static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
+static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+void mm__guard_adopt(const struct mm__record *record, const struct mm__state *state, uint64_t low,
+                     uint64_t high) {
+  const struct mm__slot_map *map = &state->map;
+  if (record->sealed) mm__call(SYS_madvise, low, high - low, MADV_DONTDUMP);
+  if (!record->key) return;
+  for (uint32_t i = mm__slot_map_find(map, low); i < map->count && map->ranges[i].low < high; i++) {
+    const struct mm__range *range = &map->ranges[i];
+    uint64_t from = larger(low, range->low), to = smaller(high, range->high);
+    insist(mm__call(SYS_pkey_mprotect, from, to - from, range->protection, record->key), from, to,
+           range->protection);
+  }
+}
+
+static void toggle_all(const struct mm__state *state, bool open) {
+  const struct mm__slot_map *map = &state->map;
   for (uint32_t i = 0; i < map->count; i++) {
     const struct mm__range *range = &map->ranges[i];
-    uint32_t rest = mm__at_rest(range->protection);
+    uint32_t rest = mm__at_rest(state, range->protection);
     if (range->protection != rest)
       mm__guard_protect(range->low, range->high, open ? range->protection : rest);
   }
@@ -31,7 +52,7 @@ static void toggle_all(const struct mm__slot_map *map, bool open) {
 
 void mm__guard_need_all(const struct mm__record *record, struct mm__state *state) {
   if (record->guard != MM_GUARD_PAGES || state->guard_open == MM__OPEN_ALL) return;
-  toggle_all(&state->map, true);
+  toggle_all(state, true);
   state->guard_open = MM__OPEN_ALL;
   state->all_written = 1;
 }
@@ -48,14 +69,15 @@ void mm__guard_open(const struct mm__record *record, struct mm__state *state,
 void mm__guard_close(const struct mm__record *record, struct mm__state *state) {
   if (record->guard != MM_GUARD_PAGES || !state->guard_open || state->kept_open) return;
   if (state->guard_open == MM__OPEN_ALL) {
-    toggle_all(&state->map, false);
+    toggle_all(state, false);
     state->piece_count = 0;
     state->mailbox_open = 0;
   } else {
     mm__pieces_close(state);
     /* A piece may have lain over the mailbox, and closed it. */
     if (state->mailbox_open)
-      mm__guard_protect(record->head.facts->mailbox_low, state->mailbox_open, PROT_READ);
+      mm__guard_protect(record->head.facts->mailbox_low, state->mailbox_open,
+                        mm__at_rest(state, PROT_READ | PROT_WRITE));
     state->mailbox_open = 0;
   }
   state->guard_open = MM__CLOSED;
@@ -66,7 +88,7 @@ static bool open_page(const struct mm__record *record, struct mm__state *state, 
                       uint32_t protection) {
   if (!mm__slot_map_covers(&state->map, address, address + 1, protection)) return false;
   const struct mm__range *range = &state->map.ranges[mm__slot_map_find(&state->map, address)];
-  if (range->protection == mm__at_rest(range->protection)) return false;
+  if ((mm__at_rest(state, range->protection) & protection) == protection) return false;
   if (!mm__pieces_learn(state, range, address)) {
     state->wide_classes |= state->piece_class;
     mm__guard_need_all(record, state);
@@ -92,27 +114,40 @@ void mm__guard_need(const struct mm__record *record, struct mm__state *state, ui
 
 void mm__guard_changed(const struct mm__record *record, struct mm__state *state, uint64_t low,
                        uint64_t high) {
+  mm__guard_adopt(record, state, low, high);
   if (record->guard != MM_GUARD_PAGES || state->guard_open != MM__OPEN_PIECES) return;
   if (!mm__pieces_changed(state, low, high)) mm__guard_need_all(record, state);
+}
+
+bool mm__guard_begin(const struct mm__record *record, struct mm__state *state) {
+  if (record->guard != MM_GUARD_PAGES || state->guard_open) return false;
+  state->guard_open = MM__OPEN_PIECES;
+  state->piece_class = 0;
+  return true;
+}
+
+void mm__guard_read(const struct mm__record *record, struct mm__state *state, uint64_t from,
+                    void *to, uint64_t bytes) {
+  bool begun = mm__guard_begin(record, state);
+  mm__guard_need(record, state, from, from + bytes, PROT_READ);
+  memcpy(to, (const void *)from, bytes);
+  if (begun) mm__guard_close(record, state);
 }
 
 void mm__guard_write(const struct mm__record *record, struct mm__state *state, uint64_t to,
                      const void *from, uint64_t bytes, bool lent) {
   uint64_t low = to & ~(MM__PAGE - 1ul), high = (to + bytes + MM__PAGE - 1) & ~(MM__PAGE - 1ul);
-  bool closed = record->guard == MM_GUARD_PAGES && !state->guard_open;
-  if (closed && lent) {
+  if (lent && record->guard == MM_GUARD_PAGES && !state->guard_open) {
     mm__guard_protect(low, high, PROT_READ | PROT_WRITE);
     memcpy((void *)to, from, bytes);
-    mm__guard_protect(low, high, PROT_READ);
+    mm__guard_protect(low, high, mm__at_rest(state, PROT_READ | PROT_WRITE));
     return;
   }
-  if (closed) { /* pieces remember what is written, and stay for the next time */
-    state->guard_open = MM__OPEN_PIECES;
-    state->piece_class = 0;
-  }
+  /* Pieces remember what is written, and stay for the next time. */
+  bool begun = mm__guard_begin(record, state);
   mm__guard_need(record, state, low, high, PROT_WRITE);
   memcpy((void *)to, from, bytes);
-  if (closed) mm__guard_close(record, state);
+  if (begun) mm__guard_close(record, state);
 }
 
 bool mm__guard_discard(uint64_t low, uint64_t bytes) {
@@ -136,7 +171,8 @@ bool mm__guard_reset(const struct mm__record *record, struct mm__state *state, b
 
 void mm__guard_empty_mailbox(const struct mm__record *record, struct mm__state *state) {
   uint64_t low = record->head.facts->mailbox_low;
-  if (state->mailbox_open) mm__guard_protect(low, state->mailbox_open, PROT_READ);
+  if (state->mailbox_open)
+    mm__guard_protect(low, state->mailbox_open, mm__at_rest(state, PROT_READ | PROT_WRITE));
   state->mailbox_open = 0;
   mm__guard_trim_mailbox(record, state, 0);
 }

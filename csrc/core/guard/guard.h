@@ -13,8 +13,16 @@ void mm__guard_open(const struct mm__record *record, struct mm__state *state,
                     uint32_t export_index);
 /* Not while it is kept open. */
 void mm__guard_close(const struct mm__record *record, struct mm__state *state);
+/* The PROT_ bits that pages keep at rest. */
+uint32_t mm__guard_rest(uint32_t guard, bool sealed);
 /* What the kernel is told for pages whose image sees `protection`, at rest. */
-uint32_t mm__guard_rest(uint32_t guard, uint32_t protection);
+static inline uint32_t mm__at_rest(const struct mm__state *state, uint32_t protection) {
+  return protection & state->rest;
+}
+/* [low, high) was mapped as the slot map has it: it gets the image's key, and stays out of core
+ * dumps, as the image was mapped. */
+void mm__guard_adopt(const struct mm__record *record, const struct mm__state *state, uint64_t low,
+                     uint64_t high);
 
 /* During a call: an access that the slot map allows met a closed page. True: it is open now. */
 bool mm__guard_fault(const struct mm__record *record, struct mm__state *state, uint64_t address,
@@ -39,6 +47,13 @@ void mm__guard_write(const struct mm__record *record, struct mm__state *state, u
 bool mm__guard_reset(const struct mm__record *record, struct mm__state *state, bool *known);
 /* Whole pages as the file has them, or zero. False: the kernel refused. */
 bool mm__guard_discard(uint64_t low, uint64_t bytes);
+
+/* Between calls, for the client: what mm__guard_need opens from here on closes with the guard. False:
+ * it is open already. */
+bool mm__guard_begin(const struct mm__record *record, struct mm__state *state);
+/* Copies from where the image may read, likewise. */
+void mm__guard_read(const struct mm__record *record, struct mm__state *state, uint64_t from,
+                    void *to, uint64_t bytes);
 
 /* Makes the mailbox writable up to `high` for staging, ahead of the call. */
 void mm__guard_open_mailbox(const struct mm__record *record, struct mm__state *state,

@@ -56,13 +56,13 @@ static void tell(struct mm__state *state, bool (*wants)(const struct mm__state *
                  bool open) {
   for (uint32_t i = 0; i < state->piece_count;) {
     const struct mm__piece *first = &state->pieces[i];
-    uint32_t protection = open ? first->protection : mm__at_rest(first->protection);
+    uint32_t protection = open ? first->protection : mm__at_rest(state, first->protection);
     uint64_t high = first->high;
     if (!wants(state, i++)) continue;
     for (; i < state->piece_count && wants(state, i); i++) {
       const struct mm__piece *next = &state->pieces[i];
       if (next->low != high ||
-          protection != (open ? next->protection : mm__at_rest(next->protection)))
+          protection != (open ? next->protection : mm__at_rest(state, next->protection)))
         break;
       high = next->high;
     }
@@ -251,7 +251,7 @@ bool mm__pieces_changed(struct mm__state *state, uint64_t low, uint64_t high) {
   cut_out(state, low, high);
   for (uint32_t r = mm__slot_map_find(map, low); r < map->count && map->ranges[r].low < high; r++) {
     const struct mm__range *range = &map->ranges[r];
-    if (range->protection == mm__at_rest(range->protection)) continue;
+    if (range->protection == mm__at_rest(state, range->protection)) continue;
     if (state->piece_count >= MM__PIECE_LIMIT) return false;
     struct mm__piece piece = {.low = larger(low, range->low),
                               .high = smaller(high, range->high),

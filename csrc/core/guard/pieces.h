@@ -37,8 +37,7 @@ void mm__pieces_close(struct mm__state *state);
 /* Puts what was written back to the snapshot. False: the kernel refused. */
 bool mm__pieces_reset(struct mm__state *state);
 
-/* What the kernel is told of pages at rest, and what it is told, by a call that must not fail. */
-static inline uint32_t mm__at_rest(uint32_t protection) { return protection & 1; }
+/* What the kernel is told, by a call that must not fail. */
 void mm__guard_protect(uint64_t low, uint64_t high, uint32_t protection);
 
 #endif

@@ -70,8 +70,7 @@ static bool memory_allowed(const struct mm__trap *trap, uint64_t low, uint64_t b
                            uint32_t protection) {
   if (low + bytes < low || !mm__slot_map_covers(&trap->state->map, low, low + bytes, protection))
     return false;
-  if (protection == PROT_WRITE)
-    mm__guard_need(trap->record, trap->state, low, low + bytes, protection);
+  mm__guard_need(trap->record, trap->state, low, low + bytes, protection);
   return true;
 }
 

@@ -24,9 +24,8 @@ static int check_room(const struct mm__record *record, const struct mm__state *s
 }
 
 /* Mapped as the guard is now: closed at rest, open in a call. */
-static long map(const struct mm__record *record, const struct mm__state *state, uint64_t low,
-                uint64_t bytes) {
-  uint32_t protection = state->guard_open ? OPEN : mm__guard_rest(record->guard, OPEN);
+static long map(const struct mm__state *state, uint64_t low, uint64_t bytes) {
+  uint32_t protection = state->guard_open ? OPEN : mm__at_rest(state, OPEN);
   return mm__call(SYS_mmap, low, bytes, protection,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }
@@ -43,7 +42,7 @@ int mm__area_claim(const struct mm__hold *hold, uint64_t bytes, uint64_t *addres
   /* Only a segment of a strange image can lie in the area, and only it can be in odd places. */
   if (!low || low % MM__AREA_GRAIN)
     return mm__fail(error, MM_ERROR_LIMIT, "there is no place for %lu bytes", bytes);
-  long result = map(record, state, low, bytes);
+  long result = map(state, low, bytes);
   if (mm__failed(result))
     return mm__fail_system(error, MM_ERROR_MEMORY, (int)-result, "cannot map %lu bytes", bytes);
   if (mm__slot_map_insert(&state->map, range) != MM_OK) {
@@ -97,7 +96,7 @@ int mm__area_read(const struct mm__hold *hold, uint64_t address, void *to, uint6
   if (!covered(hold, address, bytes, PROT_READ))
     return mm__fail(error, MM_ERROR_RESULT, "%lu bytes at 0x%lx are not memory of the image", bytes,
                     address);
-  memcpy(to, (const void *)address, bytes);
+  mm__guard_read(&mm__tables.records[hold->slot], &mm__states[hold->slot], address, to, bytes);
   return MM_OK;
 }
 

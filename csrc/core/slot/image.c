@@ -7,6 +7,7 @@
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"
 #include "core/guard/guard.h"
+#include "core/guard/keys.h"
 #include "core/mediation/outside.h"
 #include "core/slot/area.h"
 #include "core/slot/head.h"
@@ -50,6 +51,7 @@ struct opening {
   struct mm__kept kept;
   struct mm__head head;
   uint32_t slot;
+  uint32_t guard, key; /* in force */
 };
 
 long mm__slot_reserve(uint64_t low, uint64_t bytes) {
@@ -246,9 +248,9 @@ struct stretch {
   uint32_t rest;
 };
 
-static struct stretch stretch_of(const Elf64_Phdr *load, uint32_t guard) {
+static struct stretch stretch_of(const Elf64_Phdr *load, uint32_t rest) {
   return (struct stretch){load->p_vaddr, load->p_offset, PAGE_UP(load->p_filesz),
-                          PAGE_UP(load->p_memsz), mm__guard_rest(guard, protection_of(load))};
+                          PAGE_UP(load->p_memsz), protection_of(load) & rest};
 }
 
 static bool extend(struct stretch *stretch, const struct stretch *next) {
@@ -291,10 +293,11 @@ static int fill_map(struct mm__state *state, const struct mm__head *head) {
 
 static int map_loads(const struct opening *opening) {
   const struct mm__head *head = &opening->head;
+  uint32_t rest = mm__guard_rest(opening->guard, opening->options->sealed);
   for (uint32_t i = 0; i < head->load_count;) {
-    struct stretch stretch = stretch_of(&head->loads[i], opening->options->guard);
+    struct stretch stretch = stretch_of(&head->loads[i], rest);
     for (i++; i < head->load_count; i++) {
-      struct stretch next = stretch_of(&head->loads[i], opening->options->guard);
+      struct stretch next = stretch_of(&head->loads[i], rest);
       if (!extend(&stretch, &next)) break;
     }
     long result = map_stretch(&stretch, opening->file);
@@ -328,6 +331,7 @@ static int start_state(const struct opening *opening) {
   state->tls_base = facts->tls_base;
   state->map.ranges = mm__kept_ranges(&opening->kept);
   state->map.capacity = MM__RANGE_LIMIT;
+  state->rest = mm__guard_rest(opening->guard, opening->options->sealed);
   state->pieces = mm__kept_pieces(&opening->kept);
   struct mm__outside *outside = (struct mm__outside *)mm__kept_outside(&opening->kept);
   outside->descriptor_count = outside->refusal_count = 0;
@@ -352,10 +356,13 @@ static void release_slot(uint32_t slot, uint32_t stub_count) {
 
 static void record_image(const struct opening *opening, uint32_t stub_count) {
   struct mm__record *record = &mm__tables.records[opening->slot];
-  record->guard = opening->options->guard;
+  record->guard = opening->guard;
+  record->key = (uint8_t)opening->key;
+  record->sealed = opening->options->sealed != 0;
+  record->stateless = opening->options->stateless != 0;
   record->grants = opening->options->grants;
   record->folder_count = (uint16_t)opening->options->file_count;
-  record->dead_on_fault = opening->options->dead_on_fault;
+  record->dead_on_fault = opening->options->dead_on_fault != 0;
   record->timeout_ns = opening->options->timeout_ns;
   record->memory_limit =
       opening->options->memory_bytes ? opening->options->memory_bytes : DEFAULT_MEMORY;
@@ -371,6 +378,14 @@ static void record_image(const struct opening *opening, uint32_t stub_count) {
   record->kept = opening->kept;
   record->serial = ++last_serial;
   mapped_count++;
+}
+
+/* Keys where there are any; without one that is left, pages. */
+static void choose_guard(struct opening *opening) {
+  uint32_t guard = opening->options->guard;
+  if (guard == MM_GUARD_DEFAULT) guard = mm__tables.has_keys ? MM_GUARD_KEYS : MM_GUARD_PAGES;
+  if (guard == MM_GUARD_KEYS) opening->key = mm__key_take(opening->options->sealed);
+  opening->guard = guard == MM_GUARD_KEYS && !opening->key ? MM_GUARD_PAGES : guard;
 }
 
 /* Everything that can fail comes first; then the tables learn of it. The image is held then: nobody
@@ -390,26 +405,34 @@ static int build(struct opening *opening) {
   if (status != MM_OK) return status;
   mm__image_enter(&mm__states[opening->slot], opening->thread, 1);
   uint32_t stub_count = opening->head.registry.export_count + opening->head.facts->hook_count;
+  choose_guard(opening);
   status = map_loads(opening);
   if (status == MM_OK) status = map_stubs(opening, stub_count);
   if (status == MM_OK) status = seal_head(opening);
   if (status == MM_OK) status = start_state(opening);
   if (status != MM_OK) {
     release_slot(opening->slot, stub_count);
+    mm__key_give_back(opening->key);
     mm__image_leave(&mm__states[opening->slot]);
     return status;
   }
   mm__record_open(&mm__tables.records[opening->slot]);
   record_image(opening, stub_count);
   mm__record_close(&mm__tables.records[opening->slot]);
+  mm__key_open(opening->thread, opening->key);
+  mm__guard_adopt(&mm__tables.records[opening->slot], &mm__states[opening->slot],
+                  MM__SLOT_BASE(opening->slot), MM__SLOT_BASE(opening->slot + 1));
   return MM_OK;
 }
 
 static int check_options(const char *name, const struct mm_map_options *options,
                          struct mm_error *error) {
   if (!*name) return mm__fail(error, MM_ERROR_ARGUMENT, "no path was given");
-  if (options->guard == MM_GUARD_KEYS)
-    return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: the guard `keys` is not available", name);
+  if (options->guard == MM_GUARD_KEYS && !mm__tables.has_keys)
+    return mm__fail(error, MM_ERROR_UNSUPPORTED,
+                    "%s: there is no guard `keys` here: CPU or kernel lack protection keys", name);
+  if (options->guard == MM_GUARD_OPEN && options->sealed)
+    return mm__fail(error, MM_ERROR_ARGUMENT, "%s: the guard `open` cannot seal", name);
   if (options->grants & MM_GRANT_SOCKETS)
     return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: sockets cannot be granted yet", name);
   if (!(options->grants & MM_GRANT_FILES) != !options->file_count)
@@ -428,7 +451,6 @@ int mm__image_map(const char *path, const struct mm_map_options *options, uint32
                   uint64_t *serial, struct mm_error *error) {
   struct mm_map_options chosen = {0};
   if (options) chosen = *options;
-  if (chosen.guard == MM_GUARD_DEFAULT) chosen.guard = MM_GUARD_PAGES;
   char room[MM__BRIEF_BYTES];
   const char *name = mm__brief(path ? path : "", room);
   int status = check_options(name, &chosen, error);
@@ -454,6 +476,7 @@ int mm__image_map(const char *path, const struct mm_map_options *options, uint32
     mm__say("image: mapped %s in slot %u, %u segments, %lu bytes", path, opening.slot,
             opening.head.load_count, opening.head.memory_bytes);
   status = mm__image_hooks(opening.slot, thread, 0, error);
+  mm__states[opening.slot].is_used = 0;
   mm__image_leave(&mm__states[opening.slot]);
   if (status != MM_OK) mm__image_unmap(opening.slot, thread, 0);
   return status;
@@ -477,6 +500,8 @@ int mm__image_unmap(uint32_t slot, struct mm__thread_record *thread, struct mm_e
   if (mm__tables.host.trace & MM__TRACE_IMAGE)
     mm__say("image: unmapped %s from slot %u", record->path, slot);
   release_slot(slot, record->stub_count);
+  mm__key_close(thread, record->key);
+  mm__key_give_back(record->key);
   mm__record_open(record);
   memset(record, 0, sizeof *record);
   mm__record_close(record);
@@ -496,9 +521,11 @@ static void restore_mappings(const struct mm__record *record, struct mm__state *
   for (uint32_t i = 0; i < record->head.load_count; i++) {
     const Elf64_Phdr *load = &record->head.loads[i];
     mm__call(SYS_mprotect, load->p_vaddr, PAGE_UP(load->p_memsz),
-             mm__guard_rest(record->guard, protection_of(load)));
+             mm__at_rest(state, protection_of(load)));
   }
   fill_map(state, &record->head);
+  mm__guard_adopt(record, state, MM__SLOT_BASE(state - mm__states),
+                  MM__SLOT_BASE(state - mm__states + 1));
   state->heap_high = record->head.facts->heap_high;
   state->memory_bytes = 0;
 }
@@ -526,6 +553,7 @@ int mm__image_reset_held(uint32_t slot, struct mm__thread_record *thread, struct
   int status = done ? mm__image_hooks(slot, thread, 1, error)
                     : mm__fail(error, MM_ERROR_SYSTEM,
                                "%s: the kernel does not give its memory back", record->path);
+  state->is_used = 0; /* hooks are part of it */
   if (status != MM_OK) state->dead = MM__DEAD;
   return status;
 }

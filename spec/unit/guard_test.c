@@ -1,0 +1,348 @@
+/* unit/guard_test.c - what the guards keep from the client at rest, with the map options `sealed` and `stateless`. */
+#include "client.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/stat.h>
+
+static uint32_t guard_of(struct mm_image *image) {
+  struct mm_image_info info;
+  struct mm_error error;
+  must(mm_image_info(image, &info, &error), &error);
+  return info.guard;
+}
+
+static bool is_sealed(void) { return way.guard & SEALED; }
+static bool has_guard(void) { return (way.guard & ~SEALED) != MM_GUARD_OPEN; }
+
+/* --- raw accesses --- */
+
+static void write_raw(void *at) { *(volatile char *)at = 1; }
+
+static void read_raw(void *at) {
+  (void)*(volatile char *)at;
+  printf("read it");
+}
+
+static void expect_rejected(void (*access)(void *), void *at, const char *what) {
+  char output[1024];
+  int status = in_child(access, at, output, sizeof output);
+  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+  CHECK(strstr(output, "rejected: client code at 0x") && strstr(output, what));
+}
+
+static void rejects_stray_writes_and_reads_where_it_is_sealed(void) {
+  struct mm_image *image = map_image("math");
+  void *memory;
+  char output[1024];
+  CHECK_EQUAL(101, CALL_INT(image, "counter_next"));
+  CHECK_EQUAL(MM_OK, mm_allocate(image, 100, &memory, NULL));
+  if (has_guard()) expect_rejected(write_raw, memory, "was writing");
+  if (is_sealed())
+    expect_rejected(read_raw, memory, "was reading");
+  else
+    CHECK_EQUAL(0, in_child(read_raw, memory, output, sizeof output));
+  CHECK_EQUAL(102, CALL_INT(image, "counter_next"));
+  mm_image_release(image);
+}
+
+static void the_kernel_does_not_write_for_the_client_either(void) {
+  struct mm_image *image = map_image("math");
+  void *memory;
+  int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+  CHECK_EQUAL(MM_OK, mm_allocate(image, 100, &memory, NULL));
+  errno = 0;
+  if (has_guard()) CHECK(read(zero, memory, 100) == -1 && errno == EFAULT);
+  close(zero);
+  mm_image_release(image);
+}
+
+static void the_interface_reads_and_writes_all_the_same(void) {
+  struct mm_image *image = map_image("text");
+  struct mm_error error;
+  char text[] = "what is written here", back[sizeof text];
+  const char *a = "one", *b = "two", *joined = NULL;
+  void *memory, *arguments[] = {&a, &b};
+  CHECK_EQUAL(MM_OK, mm_allocate(image, sizeof text, &memory, &error));
+  CHECK_EQUAL(MM_OK, mm_write(image, memory, text, sizeof text, &error));
+  CHECK_EQUAL(MM_OK, mm_read(image, memory, back, sizeof back, &error));
+  CHECK(memcmp(text, back, sizeof text) == 0);
+  CHECK_EQUAL(MM_OK, mm_request_call(function_of(image, "join"), &joined, arguments, &error));
+  CHECK(joined && strcmp(joined, "onetwo") == 0);
+  CHECK_EQUAL(MM_OK, mm_reset(image, &error));
+  CHECK_EQUAL(MM_OK, mm_request_call(function_of(image, "join"), &joined, arguments, &error));
+  CHECK(joined && strcmp(joined, "onetwo") == 0);
+  mm_image_release(image);
+}
+
+/* --- core dumps --- */
+
+static char *find_file(const char *path, const char *bytes, size_t size) {
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  struct stat facts;
+  if (file < 0 || fstat(file, &facts)) return NULL;
+  char *all = mmap(NULL, (size_t)facts.st_size, PROT_READ, MAP_PRIVATE, file, 0);
+  close(file);
+  return all == MAP_FAILED ? NULL : memmem(all, (size_t)facts.st_size, bytes, size);
+}
+
+static void dump_core(void *unused) {
+  (void)unused;
+  struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+  setrlimit(RLIMIT_CORE, &unlimited);
+  signal(SIGQUIT, SIG_DFL);
+  if (chdir(folder)) _exit(1);
+  raise(SIGQUIT);
+}
+
+static bool dumps_to_a_file(void) {
+  char pattern[128] = "|";
+  FILE *file = fopen("/proc/sys/kernel/core_pattern", "re");
+  if (file && !fgets(pattern, sizeof pattern, file)) pattern[0] = 0;
+  if (file) fclose(file);
+  return strcmp(pattern, "core\n") == 0;
+}
+
+/* The secret is nowhere but in the image: what is searched for is its complement. */
+static void a_core_dump_holds_the_image_only_when_it_is_not_sealed(void) {
+  struct mm_image *image = map_image("math");
+  char secret[64], path[700], output[256];
+  void *memory;
+  if (!dumps_to_a_file()) return;
+  for (size_t i = 0; i < sizeof secret; i++) secret[i] = (char)(i * 37 + 5);
+  CHECK_EQUAL(MM_OK, mm_allocate(image, sizeof secret, &memory, NULL));
+  CHECK_EQUAL(MM_OK, mm_write(image, memory, secret, sizeof secret, NULL));
+  explicit_bzero(secret, sizeof secret);
+  int status = in_child(dump_core, NULL, output, sizeof output);
+  CHECK(WIFSIGNALED(status) && WCOREDUMP(status));
+  for (size_t i = 0; i < sizeof secret; i++) secret[i] = (char)(i * 37 + 5);
+  snprintf(path, sizeof path, "%s/core", folder);
+  CHECK((find_file(path, secret, sizeof secret) == NULL) == is_sealed());
+  unlink(path);
+  mm_image_release(image);
+}
+
+static void every_mapping_of_a_sealed_image_is_left_out_of_dumps(void) {
+  struct mm_image *image = map_image("memory");
+  uint64_t base = base_of(image), low = 0, start, high;
+  char line[512], protection[5];
+  int dumped = 0, seen = 0;
+  void *memory, *arguments[] = {&(uint64_t){1 << 20}, &(int){7}};
+  CHECK_EQUAL(MM_OK, mm_request_call(function_of(image, "keep"), &memory, arguments, NULL));
+  CHECK_EQUAL(MM_OK, mm_allocate(image, 100000, &memory, NULL));
+  FILE *maps = fopen("/proc/self/smaps", "re");
+  while (maps && fgets(line, sizeof line, maps)) {
+    if (sscanf(line, "%lx-%lx %4s", &start, &high, protection) == 3) low = start;
+    if (low < base || low >= base + SLOT_BYTES) continue;
+    bool is_reserve = strstr(line, "Rss:                   0 kB") != NULL;
+    if (is_reserve) low = 0; /* what is not there cannot be dumped */
+    if (strncmp(line, "VmFlags:", 8)) continue;
+    seen++;
+    dumped += strstr(line, " dd") == NULL;
+  }
+  if (maps) fclose(maps);
+  CHECK(seen > 3);
+  CHECK(is_sealed() ? dumped == 0 : dumped > 0);
+  mm_image_release(image);
+}
+
+/* --- stateless --- */
+
+static struct mm_image *map_stateless(const char *name) {
+  return map_with(name, &(struct mm_map_options){.guard = way.guard, .stateless = 1});
+}
+
+static void a_stateless_image_forgets_every_call(void) {
+  struct mm_image *image = map_stateless("math");
+  struct mm_image_info info;
+  struct mm_error error;
+  struct mm_function *next = function_of(image, "counter_next");
+  for (int i = 0; i < 5; i++) {
+    int result = 0;
+    CHECK_EQUAL(MM_OK, mm_request_call(next, &result, NULL, &error));
+    CHECK_EQUAL(101, result);
+    CHECK_EQUAL(101, CALL_INT(image, "counter_next"));
+  }
+  CHECK_EQUAL(MM_OK, mm_image_info(image, &info, &error));
+  CHECK_EQUAL(1, info.stateless);
+  CHECK_EQUAL(11, info.generation);
+  mm_image_release(image);
+}
+
+static void its_results_and_arguments_are_there_all_the_same(void) {
+  struct mm_image *image = map_stateless("text");
+  struct mm_error error;
+  const char *a = "one", *b = "two", *joined = NULL;
+  void *memory, *arguments[] = {&a, &b};
+  for (int i = 0; i < 3; i++) {
+    CHECK_EQUAL(MM_OK, mm_allocate(image, 100, &memory, &error));
+    CHECK_EQUAL(MM_OK, mm_write(image, memory, "there", 6, &error));
+    char back[6] = "";
+    CHECK_EQUAL(MM_OK, mm_read(image, memory, back, 6, &error));
+    CHECK(strcmp(back, "there") == 0);
+    CHECK_EQUAL(MM_OK, mm_request_call(function_of(image, "join"), &joined, arguments, &error));
+    CHECK(joined && strcmp(joined, "onetwo") == 0);
+  }
+  mm_image_release(image);
+}
+
+static void a_fault_and_a_hook_are_no_exception(void) {
+  struct mm_image *image = map_stateless("crash"), *hook = map_stateless("hook");
+  struct mm_error error;
+  CALL_INT(image, "read_null");
+  CHECK_EQUAL(MM_ERROR_FAULT, mm_take_fault(&error));
+  CHECK_EQUAL(1, error.was_reset);
+  CALL_INT_INT(image, "counter_set", 5);
+  CHECK_EQUAL(100, CALL_INT(image, "counter_get"));
+  int result = 0;
+  CHECK_EQUAL(MM_OK, mm_request_call(function_of(hook, "map_count"), &result, NULL, &error));
+  CHECK_EQUAL(1, result);
+  for (int i = 0; i < 2; i++) {
+    CHECK_EQUAL(MM_OK, mm_request_call(function_of(hook, "reset_count"), &result, NULL, &error));
+    CHECK_EQUAL(1, result);
+  }
+  mm_image_release(image);
+  mm_image_release(hook);
+}
+
+/* --- keys --- */
+
+static void there_are_keys_or_an_error_that_says_so(void) {
+  struct mm_image *image;
+  struct mm_error error;
+  char path[640];
+  snprintf(path, sizeof path, "%s/image/math.mmi", build_folder);
+  struct mm_map_options options = {.guard = MM_GUARD_KEYS};
+  int status = mm_request_map(path, &options, &image, &error);
+  CHECK_EQUAL(has_keys() ? MM_OK : MM_ERROR_UNSUPPORTED, status);
+  if (status == MM_OK) {
+    CHECK_EQUAL(MM_GUARD_KEYS, guard_of(image));
+    mm_image_release(image);
+  } else {
+    CHECK(strstr(error.message, "lack protection keys") != NULL);
+  }
+  options = (struct mm_map_options){0};
+  CHECK_EQUAL(MM_OK, mm_request_map(path, &options, &image, &error));
+  CHECK_EQUAL(has_keys() ? MM_GUARD_KEYS : MM_GUARD_PAGES, guard_of(image));
+  mm_image_release(image);
+  options = (struct mm_map_options){.guard = MM_GUARD_OPEN, .sealed = 1};
+  CHECK_EQUAL(MM_ERROR_ARGUMENT, mm_request_map(path, &options, &image, &error));
+}
+
+static const char *const many[] = {
+    "crash",    "export_run_time", "gate",          "gate_other", "hook",         "many",
+    "math",     "memory",          "memory_script", "nested",     "nested_other", "pointer",
+    "rounding", "sparse",          "surroundings",  "syscall",    "text",         "tls"};
+#define MANY (sizeof many / sizeof *many)
+
+static void images_beyond_the_last_key_are_guarded_by_pages(void) {
+  struct mm_image *images[MANY];
+  unsigned with_keys = 0;
+  for (int round = 0; round < 2; round++) {
+    with_keys = 0;
+    for (unsigned i = 0; i < MANY; i++) {
+      images[i] = map_image(many[i]);
+      with_keys += guard_of(images[i]) == MM_GUARD_KEYS;
+      CHECK(i < 15 || guard_of(images[i]) == MM_GUARD_PAGES);
+    }
+    CHECK_EQUAL(15, with_keys);
+    CHECK_EQUAL(101, CALL_INT(images[6], "counter_next"));
+    CHECK_EQUAL(0, CALL_INT(images[0], "read_null"));
+    CHECK_EQUAL(MM_ERROR_FAULT, mm_take_fault(NULL));
+    for (unsigned i = 0; i < MANY; i++) mm_image_release(images[i]);
+  }
+}
+
+static void *call_and_read(void *image) {
+  int sum = CALL_INT(image, "counter_next");
+  char output[1024];
+  void *memory;
+  mm_allocate(image, 100, &memory, NULL);
+  expect_rejected(write_raw, memory, "was writing");
+  if (!is_sealed()) CHECK_EQUAL(0, in_child(read_raw, memory, output, sizeof output));
+  return (void *)(uint64_t)sum;
+}
+
+static pthread_barrier_t mapped;
+
+static void *wait_and_call(void *image) {
+  pthread_barrier_wait(&mapped);
+  return call_and_read(*(struct mm_image **)image);
+}
+
+static void threads_older_and_younger_than_the_mapping_call(void) {
+  struct mm_image *image = NULL;
+  pthread_t older, younger;
+  void *result;
+  pthread_barrier_init(&mapped, NULL, 2);
+  pthread_create(&older, NULL, wait_and_call, &image);
+  image = map_image("math");
+  pthread_barrier_wait(&mapped);
+  pthread_join(older, &result);
+  CHECK_EQUAL(101, (uint64_t)result);
+  pthread_create(&younger, NULL, call_and_read, image);
+  pthread_join(younger, &result);
+  CHECK_EQUAL(102, (uint64_t)result);
+  pthread_barrier_destroy(&mapped);
+  mm_image_release(image);
+}
+
+struct jump {
+  const uint8_t *at;
+};
+
+static void find_wrpkru(const struct mapping *mapping, void *jump_) {
+  struct jump *jump = jump_;
+  if (mapping->protection[2] != 'x' || mapping->protection[0] != 'r' || jump->at) return;
+  jump->at = memmem((const void *)mapping->low, mapping->high - mapping->low, "\x0f\x01\xef", 3);
+}
+
+static void jump_there(void *at) {
+  __asm__ volatile("jmp *%0" : : "r"(at), "a"(0), "c"(0), "d"(0));
+}
+
+static void a_jump_to_the_instruction_that_opens_ends_the_process(void) {
+  struct mm_image *image = map_image("math");
+  struct jump jump = {0};
+  char output[256];
+  CALL_INT(image, "counter_next");
+  each_mapping(1ul << 45, (1ul << 45) + SLOT_BYTES, find_wrpkru, &jump);
+  CHECK(jump.at != NULL);
+  int status = in_child(jump_there, (void *)jump.at, output, sizeof output);
+  CHECK(WIFSIGNALED(status));
+  mm_image_release(image);
+}
+
+static void all_tests(void) {
+  connect_client();
+  RUN(rejects_stray_writes_and_reads_where_it_is_sealed);
+  RUN(the_kernel_does_not_write_for_the_client_either);
+  RUN(the_interface_reads_and_writes_all_the_same);
+  RUN(a_core_dump_holds_the_image_only_when_it_is_not_sealed);
+  RUN(every_mapping_of_a_sealed_image_is_left_out_of_dumps);
+  RUN(a_stateless_image_forgets_every_call);
+  RUN(its_results_and_arguments_are_there_all_the_same);
+  RUN(a_fault_and_a_hook_are_no_exception);
+  if (way.guard == MM_GUARD_PAGES) RUN(there_are_keys_or_an_error_that_says_so);
+  if ((way.guard & ~SEALED) == MM_GUARD_KEYS) {
+    RUN(images_beyond_the_last_key_are_guarded_by_pages);
+    RUN(threads_older_and_younger_than_the_mapping_call);
+    RUN(a_jump_to_the_instruction_that_opens_ends_the_process);
+  }
+  CHECK_EQUAL(MM_OK, mm_finalize(NULL));
+}
+
+int main(int count, char **arguments) {
+  static const struct way ways[] = {
+      {"pages", MM_GUARD_PAGES, {0}},
+      {"pages, sealed", MM_GUARD_PAGES | SEALED, {0}},
+      {"pages, sealed, without either",
+       MM_GUARD_PAGES | SEALED,
+       {.without = MM_WITHOUT_INCLUSIVE | MM_WITHOUT_FSGSBASE}},
+      {"open", MM_GUARD_OPEN, {0}},
+      {"keys", MM_GUARD_KEYS, {0}},
+      {"keys, sealed", MM_GUARD_KEYS | SEALED, {0}},
+  };
+  find_folders(count, arguments);
+  return run_ways(ways, sizeof ways / sizeof *ways, all_tests);
+}
