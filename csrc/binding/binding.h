@@ -306,6 +306,12 @@ int64_t mm__pointer_count(lua_State *L, int index);
 /* tostring(pointer) */
 int mm__pointer_show(lua_State *L);
 
+/* --- layout.c --- */
+
+/* layout(view), for LuaJIT's FFI: the C text of the view as a pointer to const, its address, and the
+ * size of an element. */
+int mm__view_layout(lua_State *L);
+
 /* --- memory.c: memory that Lua asks for --- */
 
 void mm__memory_open(lua_State *L);

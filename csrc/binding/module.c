@@ -110,6 +110,7 @@ static const luaL_Reg functions[] = {
     {"request_call", mm__request_call},
     {"mapped", mapped},
     {"clients", mm__clients},
+    {"layout", mm__view_layout},
     {"pairs", mm__view_pairs},
     {"use_cdata", mm__use_cdata},
     {NULL, NULL},

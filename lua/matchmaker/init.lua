@@ -173,6 +173,23 @@ if has_ffi and rawget(_G, "jit") then
   end
 
   core.use_cdata(classify, box)
+
+  local types, views = {}, setmetatable({}, { __mode = "k" })
+
+  ---What a view points to, as a pointer to const cdata, without a copy. It keeps the view alive, but
+  ---what is taken from it does not; after a reset or an unmapping it points to nothing.
+  ---@param view mm.pointer
+  ---@return ffi.cdata*
+  function mm.cdata(view)
+    local text, address, size = core.layout(view)
+    local ctype = types[text] or ffi.typeof(text)
+    types[text] = ctype
+    local seen = ffi.cast(ctype, address)
+    local step = ffi.cast("const char *", seen + 1) - ffi.cast("const char *", seen)
+    if step ~= size then error("cdata: the FFI lays the type out in another way", 2) end
+    views[seen] = view
+    return seen
+  end
 end
 
 mm.assert(mm.init())
