@@ -92,6 +92,10 @@ static void is_read_only_at_rest_under_pages(void) {
   fill(second, 64, 1);
   int status = in_child(write_at_rest, memory, output, sizeof output);
   CHECK_EQUAL(way.guard == MM_GUARD_PAGES, WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+  double *point = ((double *(*)(void))stub_of(image, "point"))(), written = 1;
+  CHECK_EQUAL(MM_OK, mm_write(image, point, &written, sizeof written, NULL));
+  status = in_child(write_at_rest, point, output, sizeof output);
+  CHECK_EQUAL(way.guard == MM_GUARD_PAGES, WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
   status = in_child(write_at_rest, second, output, sizeof output);
   CHECK_EQUAL(way.guard == MM_GUARD_PAGES, WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
   mm_image_release(image);
@@ -220,6 +224,47 @@ static void is_reset_where_the_client_wrote(void) {
   mm_image_release(image);
 }
 
+/* What the client does in a callback, while the guard is open for the image. */
+struct inside {
+  struct mm_image *image;
+  char *before, *made;
+};
+
+static void in_a_callback(void *result, void **args, void *user) {
+  struct inside *inside = user;
+  inside->made = allocate(inside->image, 100);
+  CHECK_EQUAL(0, byte_at(inside->image, inside->made));
+  CHECK_EQUAL(MM_OK, mm_write(inside->image, inside->made, "made", 5, NULL));
+  CHECK_EQUAL(MM_OK, mm_write(inside->image, inside->before, "before", 7, NULL));
+  CHECK_EQUAL(MM_OK, mm_free(inside->image, allocate(inside->image, MIB), NULL));
+  CHECK_EQUAL(MM_ERROR_RESULT, mm_read(inside->image, (void *)8, result, 4, NULL));
+  CHECK_EQUAL(MM_ERROR_RANGE, mm_write(inside->image, (void *)8, result, 4, NULL));
+  *(int *)result = *(int *)args[0] + 1;
+}
+
+static void works_in_a_callback(void) {
+  struct mm_image *image = map_image("callback");
+  struct mm_callback *callback;
+  struct mm_error error;
+  struct inside inside = {.image = image, .before = allocate(image, 16)};
+  char output[1000];
+  must(mm_callback(image, "int (int)", in_a_callback, &inside, &callback, &error), &error);
+  int (*apply)(void *, int) = stub_of(image, "apply");
+  for (int round = 0; round < 2; round++) {
+    CHECK_EQUAL(43, apply(mm_callback_pointer(callback), 41));
+    CHECK_EQUAL('m', byte_at(image, inside.made));
+    CHECK_EQUAL('b', byte_at(image, inside.before));
+    int status = in_child(write_at_rest, inside.made + 0x8000, output, sizeof output);
+    CHECK_EQUAL(way.guard == MM_GUARD_PAGES, WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    status = in_child(write_at_rest, inside.before, output, sizeof output);
+    CHECK_EQUAL(way.guard == MM_GUARD_PAGES, WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+  }
+  CHECK_EQUAL(MM_OK, mm_reset(image, NULL));
+  CHECK_EQUAL(MM_ERROR_RESULT, mm_read(image, inside.made, output, 1, NULL));
+  mm_callback_release(callback);
+  mm_image_release(image);
+}
+
 static void all_tests(void) {
   connect_client();
   RUN(gives_memory_that_is_zero_and_aligned);
@@ -233,6 +278,7 @@ static void all_tests(void) {
   RUN(frees_only_what_it_gave);
   RUN(reads_and_writes_only_the_image);
   RUN(is_reset_where_the_client_wrote);
+  RUN(works_in_a_callback);
   CHECK_EQUAL(MM_OK, mm_finalize(NULL));
 }
 
