@@ -260,7 +260,7 @@ describe("memory inside an image", function()
       for _, text in ipairs { "struct nowhere", "void", "int (int)" } do
         fails("type", image.new, image, text)
       end
-      for _, text in ipairs { "nonsense", "int x", "int[", "int[0]", "", "struct",
+      for _, text in ipairs { "nonsense", "int x", "int[", "int[0]", "", "struct", "int\0",
         "int[99999999999]" } do
         fails("prototype", image.new, image, text)
       end

@@ -17,7 +17,7 @@ static int collect(lua_State *L) {
 /* Pushes a pointer to new memory of the image at index 1. What is made from the pointer shares its
  * link, which holds the image and the memory. */
 static struct mm__lua_pointer *new_memory(lua_State *L, struct mm__lua_image *image, uint64_t bytes,
-                                          const char *function) {
+                                          const void *content, const char *function) {
   struct mm_error error;
   struct mm__lua_memory *memory = mm__object_new(L, MM__MEMORY_OBJECT, sizeof *memory);
   memory->image = image;
@@ -34,8 +34,8 @@ static struct mm__lua_pointer *new_memory(lua_State *L, struct mm__lua_image *im
   lua_pushvalue(L, -1);
   mm__set_link(L, -4);
   mm__set_link(L, -2);
-  if (mm__image_allocate(image->handle, bytes, &memory->address, &memory->generation, &error) !=
-      MM_OK)
+  if (mm__image_allocate(image->handle, bytes, content, &memory->address, &memory->generation,
+                         &error) != MM_OK)
     mm__image_fail(L, image, function, &error);
   pointer->image = image;
   pointer->memory = memory;
@@ -67,10 +67,13 @@ static uint32_t find_type(lua_State *L, struct mm__lua_image *image, int index,
                           const char *function, bool *is_const) {
   struct mm_error error;
   uint32_t type;
+  size_t length;
   char text[200];
   if (lua_type(L, index) != LUA_TSTRING)
     mm__raise(L, MM_ERROR_ARGUMENT, "%s: argument %d is a C type, got %s", function, index,
               lua_isnone(L, index) ? "nothing" : mm__describe(L, index, text, sizeof text));
+  if (strlen(lua_tolstring(L, index, &length)) != length)
+    mm__raise(L, MM_ERROR_PROTOTYPE, "%s: the type holds a NUL", function);
   mm__push_link(L, 1);
   lua_pushfstring(L, "type\n%s", lua_tostring(L, index));
   lua_pushvalue(L, -1);
@@ -154,11 +157,10 @@ int mm__image_buffer(lua_State *L) {
   if (!text) bytes = bytes_at(L, 2, "buffer", UINT64_MAX);
   if (mm__image_type(image->handle, "unsigned char", &type, &is_const, &error) != MM_OK)
     mm__image_fail(L, image, "buffer", &error);
-  struct mm__lua_pointer *pointer = new_memory(L, image, bytes, "buffer");
+  struct mm__lua_pointer *pointer = new_memory(L, image, bytes, text, "buffer");
   pointer->registry = &image->handle->types;
   pointer->target = type;
   pointer->memory->is_buffer = true;
-  if (text) write_bytes(L, pointer, 0, text, bytes, "buffer");
   return 1;
 }
 
@@ -169,24 +171,21 @@ int mm__image_new(lua_State *L) {
   uint32_t type = find_type(L, image, 2, "new", &is_const);
   check_sized(L, image, type, "new");
   const struct mm__registry *registry = &image->handle->types;
-  uint64_t bytes = registry->types[type].size;
-  struct mm__lua_pointer *pointer = new_memory(L, image, bytes, "new");
-  point_to(pointer, registry, type);
-  pointer->is_const = is_const;
-  if (lua_isnil(L, 3)) return 1;
+  size_t bytes = registry->types[type].size;
   struct mm__place place = {.image = image,
                             .registry = registry,
                             .call = "new",
                             .argument = 3,
-                            .link = 4,
+                            .link = 1,
                             .is_method = true};
-  void *init = lua_newuserdata(L, bytes);
-  uint32_t generation = mm__record_from_lua(L, 3, &place, type, init);
+  void *content = lua_isnil(L, 3) ? NULL : lua_newuserdata(L, bytes);
+  uint32_t generation = content ? mm__record_from_lua(L, 3, &place, type, content) : 0;
+  struct mm__lua_pointer *pointer = new_memory(L, image, bytes, content, "new");
   if (generation && generation != pointer->generation)
     mm__place_raise(L, &place, type, MM_ERROR_STALE,
                     "got a pointer from before the image was reset");
-  write_bytes(L, pointer, 0, init, bytes, "new");
-  lua_settop(L, 4);
+  point_to(pointer, registry, type);
+  pointer->is_const = is_const;
   return 1;
 }
 

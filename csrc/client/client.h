@@ -87,9 +87,9 @@ void mm__value_read(const struct mm__registry *registry, uint32_t type, const vo
  * `generation`: what an address is of, 0 when that is not known. Errors of all: MM_ERROR_STALE,
  * MM_ERROR_UNMAPPED, MM_ERROR_DEAD, MM_ERROR_NOT_CONNECTED. --- */
 
-/* As mm_allocate; `generation`: which one the memory is of. */
-int mm__image_allocate(struct mm_image *image, uint64_t bytes, uint64_t *address,
-                       uint32_t *generation, struct mm_error *error);
+/* As mm_allocate, but it holds `content`, unless that is NULL; `generation`: which one it is of. */
+int mm__image_allocate(struct mm_image *image, uint64_t bytes, const void *content,
+                       uint64_t *address, uint32_t *generation, struct mm_error *error);
 /* MM_ERROR_ARGUMENT when mm__image_allocate did not give it. */
 int mm__image_free(struct mm_image *image, uint32_t generation, uint64_t address,
                    struct mm_error *error);
@@ -112,10 +112,10 @@ int mm__text_take(const struct mm__core_table *core, const struct mm__hold *hold
 
 /* --- heap.c: blocks of any size in the area of an image's slot. Within a hold. --- */
 
-/* Zeroed, aligned to 16. MM_ERROR_LIMIT, MM_ERROR_MEMORY. */
+/* Aligned to 16, with `content`; NULL: zeroed. MM_ERROR_LIMIT, MM_ERROR_MEMORY. */
 int mm__heap_allocate(struct mm__heap **heap, const struct mm__core_table *core,
-                      const struct mm__hold *hold, uint64_t bytes, uint64_t *address,
-                      struct mm_error *error);
+                      const struct mm__hold *hold, uint64_t bytes, const void *content,
+                      uint64_t *address, struct mm_error *error);
 /* MM_ERROR_ARGUMENT when there is no such block. */
 int mm__heap_free(struct mm__heap *heap, const struct mm__core_table *core,
                   const struct mm__hold *hold, uint64_t address, struct mm_error *error);

@@ -130,8 +130,8 @@ static uint32_t take_block(struct sheet *sheet) {
 }
 
 static int allocate_large(struct mm__heap *heap, const struct mm__core_table *core,
-                          const struct mm__hold *hold, uint64_t bytes, uint64_t *address,
-                          struct mm_error *error) {
+                          const struct mm__hold *hold, uint64_t bytes, const void *content,
+                          uint64_t *address, struct mm_error *error) {
   struct sheet *sheet;
   if (bytes > MM__AREA_BYTES)
     return mm__fail(error, MM_ERROR_LIMIT, "%lu bytes are too many: there is room for %lu", bytes,
@@ -141,12 +141,12 @@ static int allocate_large(struct mm__heap *heap, const struct mm__core_table *co
   if (status != MM_OK) return status;
   take_block(sheet);
   *address = sheet->low;
-  return MM_OK;
+  return content ? core->write(hold, *address, content, bytes, error) : MM_OK;
 }
 
 static int allocate_small(struct mm__heap *heap, const struct mm__core_table *core,
-                          const struct mm__hold *hold, uint64_t bytes, uint64_t *address,
-                          struct mm_error *error) {
+                          const struct mm__hold *hold, uint64_t bytes, const void *content,
+                          uint64_t *address, struct mm_error *error) {
   unsigned class = class_of(bytes);
   struct sheet *sheet = heap->free[class];
   if (!sheet) {
@@ -156,20 +156,20 @@ static int allocate_small(struct mm__heap *heap, const struct mm__core_table *co
   }
   uint32_t block = take_block(sheet);
   *address = sheet->low + block * sheet->block_bytes;
-  if (block < sheet->fresh) return core->write(hold, *address, zeros, sheet->block_bytes, error);
-  sheet->fresh = block + 1;
-  return MM_OK;
+  if (!content && block < sheet->fresh) content = zeros;
+  if (block >= sheet->fresh) sheet->fresh = block + 1;
+  return content ? core->write(hold, *address, content, bytes, error) : MM_OK;
 }
 
 int mm__heap_allocate(struct mm__heap **heap, const struct mm__core_table *core,
-                      const struct mm__hold *hold, uint64_t bytes, uint64_t *address,
-                      struct mm_error *error) {
+                      const struct mm__hold *hold, uint64_t bytes, const void *content,
+                      uint64_t *address, struct mm_error *error) {
   if (!*heap) *heap = calloc(1, sizeof **heap);
   if (!*heap) return mm__fail(error, MM_ERROR_MEMORY, "out of memory for a buffer");
   if ((*heap)->generation != hold->generation) forget_all(*heap);
   (*heap)->generation = hold->generation;
-  return (bytes <= LARGEST ? allocate_small : allocate_large)(*heap, core, hold, bytes, address,
-                                                              error);
+  return (bytes <= LARGEST ? allocate_small : allocate_large)(*heap, core, hold, bytes, content,
+                                                              address, error);
 }
 
 /* The sheet that has a taken block at the address. */

@@ -30,14 +30,14 @@ int mm__image_current(struct mm_image *image, uint32_t generation, struct mm_err
   return status == MM_OK ? leave(&access, MM_OK) : status;
 }
 
-int mm__image_allocate(struct mm_image *image, uint64_t bytes, uint64_t *address,
-                       uint32_t *generation, struct mm_error *error) {
+int mm__image_allocate(struct mm_image *image, uint64_t bytes, const void *content,
+                       uint64_t *address, uint32_t *generation, struct mm_error *error) {
   struct access access;
   int status = enter(&access, image, 0, error);
   if (status != MM_OK) return status;
   *generation = access.hold.generation;
-  return leave(&access,
-               mm__heap_allocate(&image->heap, access.core, &access.hold, bytes, address, error));
+  return leave(&access, mm__heap_allocate(&image->heap, access.core, &access.hold, bytes, content,
+                                          address, error));
 }
 
 int mm__image_free(struct mm_image *image, uint32_t generation, uint64_t address,
@@ -78,7 +78,7 @@ int mm_allocate(struct mm_image *image, size_t bytes, void **memory, struct mm_e
   uint32_t generation;
   uint64_t address = 0;
   if (!image || !memory) return mm__fail(error, MM_ERROR_NULL, "mm_allocate got a null pointer");
-  int status = mm__image_allocate(image, bytes, &address, &generation, error);
+  int status = mm__image_allocate(image, bytes, NULL, &address, &generation, error);
   *memory = (void *)address;
   return status;
 }
