@@ -76,8 +76,8 @@ struct mm__lua_function {
 
 struct mm__lua_pointer;
 
-/* Where a value goes to or comes from: an argument, a result, or a part of something larger. Messages
- * begin with it. */
+/* Where a value goes to or comes from: an argument, a result, or a part of something larger.
+ * Messages begin with it. */
 struct mm__place {
   struct mm__lua_image *image;
   const struct mm__registry *registry; /* that the types in rules are of */
@@ -308,8 +308,7 @@ int mm__pointer_show(lua_State *L);
 
 /* --- layout.c --- */
 
-/* layout(view), for LuaJIT's FFI: the C text of the view as a pointer to const, its address, and the
- * size of an element. */
+/* layout(view), for LuaJIT's FFI: the C text of the view as a pointer to const, and its address. */
 int mm__view_layout(lua_State *L);
 
 /* --- memory.c: memory that Lua asks for --- */

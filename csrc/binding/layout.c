@@ -51,15 +51,37 @@ static const char *scalar(const struct mm__registry *registry, const struct mm__
 
 static void put_type(struct layout *layout, uint32_t index, const char *name);
 
+static _Noreturn void refuse(const struct layout *layout, const char *what) {
+  mm__raise(layout->L, MM_ERROR_UNSUPPORTED, "cdata: the type has %s", what);
+}
+
+/* Where the FFI puts a field: at the next place that its alignment allows (psABI 3.1.2). It has to
+ * be where C has put it, which may have been told otherwise. */
+static void check_place(const struct layout *layout, const struct mm__member *member,
+                        uint64_t *end) {
+  const struct mm__type *type = &layout->registry->types[member->type];
+  uint64_t place = (*end + type->align - 1) & -(uint64_t)type->align;
+  if ((uint64_t)member->value >> 32 != 0) refuse(layout, "a bit-field");
+  if (place != (uint32_t)member->value) refuse(layout, "a field in an unusual place");
+  *end = place + type->size;
+}
+
 static void put_fields(struct layout *layout, const struct mm__type *type) {
+  uint64_t end = 0;
+  uint32_t align = 1;
   for (uint32_t i = 0; i < type->member_count; i++) {
     const struct mm__member *member = &layout->registry->members[type->first_member + i];
     const char *name = layout->registry->strings + member->name;
     if (!is_name(name) && !mm__record_is_anonymous(layout->registry, member))
-      mm__raise(layout->L, MM_ERROR_UNSUPPORTED, "cdata: the type has a field without a name");
+      refuse(layout, "a field without a name");
+    if (type->kind == MM__UNION) end = 0;
+    check_place(layout, member, &end);
+    if (layout->registry->types[member->type].align > align)
+      align = layout->registry->types[member->type].align;
     put_type(layout, member->type, name);
     put(layout, "; ");
   }
+  if (align != type->align) refuse(layout, "an unusual alignment");
 }
 
 static void put_type(struct layout *layout, uint32_t index, const char *name) {
@@ -68,15 +90,15 @@ static void put_type(struct layout *layout, uint32_t index, const char *name) {
   size_t end = 0;
   for (; type->kind == MM__ARRAY; type = &layout->registry->types[type->target]) {
     end += (size_t)snprintf(lengths + end, sizeof lengths - end, "[%u]", type->length);
-    if (end >= sizeof lengths) break;
+    if (end >= sizeof lengths) refuse(layout, "too many dimensions");
   }
-  if (++layout->depth > DEEPEST || type->kind == MM__ARRAY)
-    mm__raise(layout->L, MM_ERROR_UNSUPPORTED, "cdata: the type is nested too deep");
+  if (++layout->depth > DEEPEST) refuse(layout, "too much inside each other");
   if (type->kind == MM__STRUCT || type->kind == MM__UNION) {
     put(layout, type->kind == MM__STRUCT ? "struct { " : "union { ");
     put_fields(layout, type);
     put(layout, "} ");
   } else {
+    if (type->kind == MM__COMPLEX && type->size > 16) refuse(layout, "complex long doubles");
     /* Each scalar is const: the FFI does not take it from a struct to the arrays in it. */
     put(layout, scalar(layout->registry, type));
     put(layout, " const ");
@@ -105,6 +127,5 @@ int mm__view_layout(lua_State *L) {
            type->kind == MM__ARRAY ? "(*)" : "*");
   luaL_pushresult(&buffer);
   lua_pushlightuserdata(L, (void *)pointer->address);
-  lua_pushnumber(L, type->size);
-  return 3;
+  return 2;
 }

@@ -7,7 +7,7 @@
 
 #define DEEPEST 64 /* parts inside each other; record.c goes no deeper */
 
-/* "corner.x", "[2].name": from the outermost part inwards. Returns the place that has no outer one. */
+/* "corner.x", "[2].name": from the outermost part inwards. Returns that part. */
 static const struct mm__place *path_of(const struct mm__place *place, char *text, size_t size) {
   const struct mm__place *parts[DEEPEST + 1];
   unsigned count = 0;
