@@ -307,7 +307,8 @@ static int open_temporary(struct writing *writing, const char *path) {
   return MM_OK;
 }
 
-int mm__image_write(const char *path, const struct mm__source *source, struct mm_error *error) {
+int mm__image_file_write(const char *path, const struct mm__source *source,
+                         struct mm_error *error) {
   struct writing writing = {.source = source, .descriptor = -1, .error = error};
   const char *wrong =
       mm__registry_check(source->registry, source->registry_bytes, &writing.registry);

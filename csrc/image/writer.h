@@ -46,6 +46,6 @@ struct mm__source {
 /* Writes the image to a temporary file beside `path`, mode 0600, and renames it. On failure nothing
  * is left behind and what was at `path` is untouched. Pages that cannot be read inside a region
  * that can become zero; a region of which nothing can be read is an error. */
-int mm__image_write(const char *path, const struct mm__source *source, struct mm_error *error);
+int mm__image_file_write(const char *path, const struct mm__source *source, struct mm_error *error);
 
 #endif

@@ -158,7 +158,7 @@ static int write_image(const struct mm__snapshot *snapshot, const char *path,
   source.needs = collected.needs;
   source.regions = regions.list;
   source.region_count = regions.count;
-  status = mm__image_write(path, &source, error);
+  status = mm__image_file_write(path, &source, error);
 done:
   free(regions.list);
   mm__collected_free(&collected);

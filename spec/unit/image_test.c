@@ -235,7 +235,7 @@ static void writes_an_image_that_the_checker_accepts(void) {
   struct stat status;
   uint64_t bytes;
   double start = seconds();
-  CHECK(mm__image_write(image_path, &source, &error) == MM_OK);
+  CHECK(mm__image_file_write(image_path, &source, &error) == MM_OK);
   double took = seconds() - start;
   if (error.message[0]) printf("# %s\n", error.message);
   CHECK(stat(image_path, &status) == 0 && (status.st_mode & 0777) == 0600);
@@ -603,13 +603,14 @@ static void leaves_nothing_behind_when_it_fails(void) {
   struct stat before, after;
   stat(image_path, &before);
   wrong.facts.stack_pointer = 1;
-  CHECK(mm__image_write(image_path, &wrong, &error) == MM_ERROR_DAMAGED &&
+  CHECK(mm__image_file_write(image_path, &wrong, &error) == MM_ERROR_DAMAGED &&
         strstr(error.message, "stack pointer"));
   CHECK(stat(image_path, &after) == 0 && before.st_ino == after.st_ino);
-  CHECK(mm__image_write("/nowhere/x.mmi", &source, &error) == MM_ERROR_SYSTEM &&
+  CHECK(mm__image_file_write("/nowhere/x.mmi", &source, &error) == MM_ERROR_SYSTEM &&
         error.system_error == ENOENT);
   CHECK(strstr(error.message, "/nowhere/x.mmi") != NULL);
-  CHECK(mm__image_write(folder, &source, &error) == MM_ERROR_SYSTEM); /* a folder is in the way */
+  CHECK(mm__image_file_write(folder, &source, &error) ==
+        MM_ERROR_SYSTEM); /* a folder is in the way */
   CHECK(count_files("XXXXXX\\|^\\.") == 0);
 }
 
@@ -621,7 +622,7 @@ static void refuses_memory_that_cannot_be_read(void) {
   for (uint32_t i = 0; i < source.region_count; i++)
     if (list[i].low == PAST_END) list[i].low += MM__PAGE;
   wrong.regions = list;
-  CHECK(mm__image_write(image_path, &wrong, &error) == MM_ERROR_UNREADABLE);
+  CHECK(mm__image_file_write(image_path, &wrong, &error) == MM_ERROR_UNREADABLE);
   CHECK(strstr(error.message, "cannot be read") != NULL);
 }
 
@@ -634,7 +635,7 @@ static void says_when_memory_is_in_too_many_pieces(void) {
                                   PROT_READ, 0};
   wrong.regions = list;
   wrong.region_count = 3000;
-  CHECK(mm__image_write(image_path, &wrong, &error) == MM_ERROR_LIMIT &&
+  CHECK(mm__image_file_write(image_path, &wrong, &error) == MM_ERROR_LIMIT &&
         strstr(error.message, "3000 pieces"));
   free(list);
 }
@@ -647,7 +648,7 @@ static void declares_the_need_of_memory_that_is_writable_and_executable(void) {
   memcpy(list, regions, sizeof regions);
   list[0].protection |= PROT_WRITE;
   other.regions = list;
-  CHECK(mm__image_write(image_path, &other, &error) == MM_OK);
+  CHECK(mm__image_file_write(image_path, &other, &error) == MM_OK);
   void *head = read_head(image_path, &bytes, &error);
   CHECK(head && (facts_of(head)->needs & MM_GRANT_JIT) != 0);
   CHECK(check(head, bytes, file_bytes, &error) == MM_OK);
