@@ -157,7 +157,7 @@ AGAIN = $(MAKE) --no-print-directory
 LUA   = $(firstword $(LUAS))
 RUN   = MM_BUILD=$(B) LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(B)/lua/$(LUA)/?.so;;' $(LUA)
 
-COMMANDS := demo check check-slow bench lint layers fuzz
+COMMANDS := demo check check-slow check-sanitize bench lint layers fuzz
 .PHONY: deps $(COMMANDS) $(COMMANDS:%=run-%) format install uninstall clean
 deps: ## install what is missing (apt; as root or with sudo)
 	@tools/deps.sh
@@ -194,6 +194,13 @@ run-fuzz: all fixtures
 	@$(AGAIN) B=$(B)/fuzzing CC=clang CORE_CC='$(CC)' FUZZ_MAIN= FUZZ_LINK=-fsanitize=fuzzer \
 	  CFLAGS='$(SANITIZE) -fsanitize=fuzzer-no-link' $(FUZZERS:%=$(B)/fuzzing/fuzz/%)
 	@MM_BUILD=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) spec/fuzz/run $(B)/fuzzing/fuzz $(FUZZERS)
+
+# ---- the unit programs and the Lua module, under ASan and UBSan; images, launcher and Matchmaker as they are ----
+CHECKED = $(patsubst $(B)/%,$(B)/sanitize/%,$(UNITS)) $(B)/sanitize/lua/$(LUA)/matchmaker/core.so
+check-sanitize: ## the unit programs and the Lua specs with the client's side under ASan and UBSan
+run-check-sanitize: all fixtures examples
+	@$(AGAIN) B=$(B)/sanitize CORE_CC='$(CC)' CFLAGS='$(SANITIZE) -Wno-format-truncation' $(CHECKED)
+	@MM_BUILD=$(B) CC='$(CC)' tools/sanitize.sh $(LUA)
 
 # ---- lint; each step is a test of `make check` too ----
 LINT    := layers format lua cppcheck tidy

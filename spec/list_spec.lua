@@ -89,6 +89,16 @@ describe("the list of clients", function()
     assert.equal("nil\tnil", shell.output("MM_LIST=0 " .. silent))
   end)
 
+  it("stands a thousand clients at once, and one killed at a thousand moments #slow", function()
+    local unit = io.popen(("timeout 1000 %s/unit/list_test %s 1000 1000 2>&1")
+      :format(support.build, path()))
+    local text = unit:read "*a"
+    unit:close()
+    assert.matches("ok killed_at_any_moment_it_hurts_nobody", text)
+    assert.matches("ok many_at_once", text)
+    assert.is_nil(text:find("not ok", 1, true), text)
+  end)
+
   it("may be missing: the client works, and says why others do not see it", function()
     shell.write(path "matchmaker", "")
     assert.matches("the list of clients: .*/matchmaker must be a folder", output(([[

@@ -502,6 +502,7 @@ static void many_at_once(void) {
 }
 
 static void tests(void) {
+  if (kills + crowd > 100) alarm(10 * TEST_SECONDS);
   RUN(a_forked_child_that_calls_is_a_client);
   RUN(a_forked_child_that_maps_is_a_client);
   RUN(a_forked_child_leaves_its_parents_entry);
