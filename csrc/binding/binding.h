@@ -20,6 +20,7 @@ enum mm__object {
   MM__FUNCTION_OBJECT,
   MM__POINTER_OBJECT,
   MM__MEMORY_OBJECT,
+  MM__CALLBACK_OBJECT,
 
   MM__ERROR,
   MM__CLIENT_LIST,
@@ -146,6 +147,8 @@ int mm__error_return(lua_State *L, const struct mm_error *error);
 _Noreturn void mm__error_raise(lua_State *L, const struct mm_error *error);
 _Noreturn void mm__raise(lua_State *L, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Whether an error object of that status is at `index`. */
+bool mm__error_is(lua_State *L, int index, int status);
 /* What a value is, for a message: "a number", "a pointer `struct box *`". */
 const char *mm__describe(lua_State *L, int index, char *text, size_t size);
 
@@ -210,6 +213,36 @@ int mm__request_call(lua_State *L);
 int mm__image_call(lua_State *L);
 const char *mm__function_name(const struct mm__lua_function *function);
 const char *mm__function_prototype(const struct mm__lua_function *function);
+
+/* --- callback.c --- */
+
+/* A call that Lua makes, and in whose state callbacks run meanwhile. On the C stack. */
+struct mm__lua_call {
+  lua_State *L;
+  const void *universe;
+  int failure;     /* where on its stack what failed in a callback is kept */
+  bool is_running; /* a callback, so that L is not ours */
+  struct mm__lua_call *outer;
+};
+
+void mm__callback_open(lua_State *L);
+/* Around the crossing; nothing is raised in between. begin pushes one value. */
+void mm__call_begin(lua_State *L, struct mm__lua_call *call);
+void mm__call_end(const struct mm__lua_call *call);
+/* Puts cause and traceback into the error object on top of the stack, if a callback failed. */
+void mm__call_explain(lua_State *L, const struct mm__lua_call *call);
+/* callback(image, prototype, function) */
+int mm__image_callback(lua_State *L);
+/* Puts a callback in the place of the Lua function at `index`, if the wanted type is a function
+ * pointer. */
+bool mm__callback_wrap(lua_State *L, int index, const struct mm__place *place, uint32_t wanted);
+/* Frees the callback at `index`, if there is one. */
+void mm__callback_drop(lua_State *L, int index);
+/* Whether there is a callback at `index`, which then is the value; raises when it does not fit. */
+bool mm__callback_from_lua(lua_State *L, int index, const struct mm__place *place, uint32_t wanted,
+                           struct mm__value *value);
+/* "a callback `int (int)`"; false when there is none at `index`. */
+bool mm__callback_describe(lua_State *L, int index, char *text, size_t size);
 
 /* --- batch.c --- */
 

@@ -41,6 +41,18 @@ static inline void mm__push_count(lua_State *L, uint64_t count) {
 #endif
 }
 
+/* A call that raises nothing, whatever happens in it; it gets `argument` as a light userdata. What
+ * was raised is pushed. */
+static inline int mm__protected(lua_State *L, lua_CFunction function, void *argument) {
+#if LUA_VERSION_NUM < 502
+  return lua_cpcall(L, function, argument);
+#else
+  lua_pushcfunction(L, function); /* takes no memory here */
+  lua_pushlightuserdata(L, argument);
+  return lua_pcall(L, 1, 0, 0);
+#endif
+}
+
 static inline int mm__absolute(lua_State *L, int index) {
   return index > 0 || index <= LUA_REGISTRYINDEX ? index : lua_gettop(L) + index + 1;
 }

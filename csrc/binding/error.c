@@ -106,12 +106,26 @@ void mm__raise(lua_State *L, int status, const char *format, ...) {
   mm__error_raise(L, &error);
 }
 
+bool mm__error_is(lua_State *L, int index, int status) {
+  int top = lua_gettop(L);
+  bool is = lua_istable(L, index) && lua_getmetatable(L, index);
+  if (is) {
+    mm__push_metatable(L, MM__ERROR);
+    is = lua_rawequal(L, -1, -2);
+    lua_getfield(L, index, "status");
+    is = is && lua_tointeger(L, -1) == status;
+  }
+  lua_settop(L, top);
+  return is;
+}
+
 const char *mm__describe(lua_State *L, int index, char *text, size_t size) {
   static const char *const words[] = {"nil",     "a boolean",  "userdata", "a number",   "a string",
                                       "a table", "a function", "userdata", "a coroutine"};
   struct mm__lua_pointer *pointer = mm__object_at(L, index, MM__POINTER_OBJECT, sizeof *pointer);
   int type = lua_type(L, index);
   if (pointer && mm__pointer_is_buffer(pointer)) return "a buffer";
+  if (mm__callback_describe(L, index, text, size)) return text;
   if (pointer && pointer->image->handle) {
     char spelling[160];
     mm__pointer_type_text(pointer, spelling, sizeof spelling);

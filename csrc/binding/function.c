@@ -57,13 +57,20 @@ static void let_hook_raise(lua_State *L) {
   lua_call(L, 0, 0);
 }
 
-static _Noreturn void raise_for(lua_State *L, const struct mm__lua_function *function,
-                                struct mm_error *error) {
+static void push_error(lua_State *L, const struct mm__lua_function *function,
+                       struct mm_error *error) {
   if (error->status == MM_ERROR_INTERRUPTED) let_hook_raise(L);
   mm__image_explain(function->image, error);
   snprintf(error->export_name, sizeof error->export_name, "%s", mm__function_name(function));
   snprintf(error->image, sizeof error->image, "%s", function->image->handle->path);
-  mm__error_raise(L, error);
+  mm__error_push(L, error);
+}
+
+static _Noreturn void raise_for(lua_State *L, const struct mm__lua_function *function,
+                                struct mm_error *error) {
+  push_error(L, function, error);
+  lua_error(L);
+  __builtin_unreachable();
 }
 
 static _Noreturn void raise_count(lua_State *L, const struct mm__lua_function *function, int got) {
@@ -83,6 +90,23 @@ static void bind_now(lua_State *L, struct mm__lua_function *function) {
     raise_for(L, function, &error);
 }
 
+/* The crossing, and what of it is to be raised. Lua functions among the arguments live for it. */
+static void cross(lua_State *L, struct mm__lua_function *function, int first, uint64_t timeout_ns,
+                  struct mm__value *values) {
+  struct mm_error error;
+  struct mm__lua_call call;
+  mm__call_begin(L, &call);
+  int status = mm__function_call_within(function->bound, timeout_ns, values,
+                                        &values[function->count], &error);
+  mm__call_end(&call);
+  for (uint32_t i = 0; i < function->count; i++)
+    if (values[i].is_temporary) mm__callback_drop(L, first + (int)i);
+  if (status == MM_OK) return;
+  push_error(L, function, &error);
+  mm__call_explain(L, &call);
+  lua_error(L);
+}
+
 int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int self, int first,
                         uint64_t timeout_ns) {
   int got = lua_gettop(L) - first + 1;
@@ -90,7 +114,6 @@ int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int sel
   if (!function->bound || !function->image->handle) bind_now(L, function);
   if (got != (int)count) raise_count(L, function, got);
   struct mm__value values[count + 1];
-  struct mm_error error;
   values[count].as.bytes = NULL;
   struct mm__place place = {.image = function->image,
                             .registry = &function->image->handle->registry,
@@ -98,11 +121,11 @@ int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int sel
                             .link = self};
   for (uint32_t i = 0; i < count; i++) {
     place.argument = i + 1;
+    values[i].is_temporary = lua_type(L, first + (int)i) == LUA_TFUNCTION &&
+                             mm__callback_wrap(L, first + (int)i, &place, function->rules[i].type);
     mm__value_from_lua(L, first + (int)i, &place, &function->rules[i], &values[i]);
   }
-  if (mm__function_call_within(function->bound, timeout_ns, values, &values[count], &error) !=
-      MM_OK)
-    raise_for(L, function, &error);
+  cross(L, function, first, timeout_ns, values);
   place.argument = 0;
   return mm__value_to_lua(L, &place, &function->rules[count], &values[count]);
 }

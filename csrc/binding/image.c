@@ -243,6 +243,7 @@ void mm__image_open(lua_State *L) {
                                      {"bind", mm__image_bind},
                                      {"buffer", mm__image_buffer},
                                      {"call", mm__image_call},
+                                     {"callback", mm__image_callback},
                                      {"cast", mm__image_cast},
                                      {"info", info},
                                      {"new", mm__image_new},

@@ -133,6 +133,7 @@ int luaopen_matchmaker_core(lua_State *L) {
   mm__image_open(L);
   mm__function_open(L);
   mm__pointer_open(L);
+  mm__callback_open(L);
   mm__clients_open(L);
   mm__view_open(L);
   mm__memory_open(L);

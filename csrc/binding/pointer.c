@@ -65,6 +65,7 @@ void mm__pointer_from_lua(lua_State *L, int index, const struct mm__place *place
   const struct mm__lua_pointer *pointer = pointer_at(L, index);
   value->as.pointer = NULL;
   value->generation = 0;
+  if (mm__callback_from_lua(L, index, place, wanted, value)) return;
   if (lua_islightuserdata(L, index) && !lua_touserdata(L, index)) return;
   if (lua_isnil(L, index))
     mm__place_raise(L, place, wanted, MM_ERROR_NULL, "got nil; pass mm.null for a null pointer");

@@ -208,6 +208,7 @@ int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
   }
   if (status == MM_OK) status = cross(&calling, arguments, result);
   calling.core->leave(&calling.hold);
+  if (image->is_released) mm_image_release(image);
   return status;
 }
 

@@ -206,8 +206,11 @@ static int give_result(struct calling *calling, struct mm__value *value, void *r
   int status = MM_OK;
   if (of->kind == MM__VOID) return MM_OK;
   if (mm__by_value(of)) return check_aggregate(calling, type->type->target, value->as.bytes);
-  if (of->kind == MM__STRING) status = give_string(calling, value);
-  if (of->kind == MM__POINTER) status = check_pointer(calling, value);
+  bool is_outside = of->kind == MM__STRING && !value->generation;
+  if (is_outside)
+    status = give_string(calling, value);
+  else if (of->kind == MM__STRING || of->kind == MM__POINTER)
+    status = check_pointer(calling, value);
   /* libffi wants what is narrower than a register widened: value->as.integer is. */
   if (status == MM_OK) memcpy(result, &value->as, of->size == 16 ? 16 : 8);
   return status;
@@ -304,7 +307,7 @@ void mm_callback_release(struct mm_callback *callback) {
 
 void mm__callbacks_release(struct mm_image *image) {
   while (image->callbacks) mm_callback_release(image->callbacks);
-  while (image->released_callbacks) destroy(image->released_callbacks);
+  sweep(image, mm__core(NULL));
   while (image->callback_types) {
     struct mm__callback_type *type = image->callback_types;
     image->callback_types = type->next;

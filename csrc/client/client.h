@@ -32,6 +32,7 @@ struct mm_image {
   struct mm__registry types;        /* what it has so far */
   struct mm__callback_type *callback_types;
   struct mm_callback *callbacks, *released_callbacks; /* the latter ran still, when last seen */
+  bool is_released;                                   /* while a call was running */
   struct mm_image *next;                              /* of all handles */
 };
 
@@ -60,6 +61,7 @@ struct mm__value {
   uint64_t length;     /* of a string, without its NUL; a NULL string has none */
   uint32_t generation; /* a pointer argument is from this generation of the image; 0: not known. A
                           string that has one lies in the image */
+  bool is_temporary;   /* the caller's: a callback that lives for this call */
 };
 
 /* Whether values of that type are handled as bytes. */

@@ -134,9 +134,12 @@ static void free_functions(struct mm_function *function) {
 void mm_image_release(struct mm_image *image) {
   if (!image) return;
   const struct mm__core_table *core = mm__core(NULL);
-  bool unmapped = core && image->serial && core->unmap(image->slot, image->serial, NULL) == MM_OK;
+  int status =
+      core && image->serial ? core->unmap(image->slot, image->serial, NULL) : MM_ERROR_UNMAPPED;
+  image->is_released = status == MM_ERROR_BUSY;
+  if (image->is_released) return; /* a callback of it runs: the end of its call does the rest */
   remove_handle(image);
-  if (unmapped) mm__list_update();
+  if (status == MM_OK) mm__list_update();
   mm__callbacks_release(image);
   free_functions(image->functions);
   mm__symbol_table_free(image->symbols);

@@ -11,6 +11,8 @@ local core = require "matchmaker.core"
 ---@field export? string the export that was called
 ---@field argument? integer which argument was wrong, from 1
 ---@field call? integer which call of a batch failed, from 1
+---@field cause? any what was raised in a callback
+---@field traceback? string the stack where that happened, and of the calls around it
 ---@field errno? integer of the system call that failed
 ---@field signal? string "SIGSEGV"
 ---@field access? string "reading", "writing" or "executing"
@@ -72,6 +74,8 @@ local core = require "matchmaker.core"
 ---@field exports table<string, mm.function> all exports; an unknown name raises
 ---@field reset fun(self: mm.image): true?, mm.error? puts its memory back to the snapshot
 ---@field unmap fun(self: mm.image): true?, mm.error?
+---@field callback fun(self: mm.image, prototype: string, f: function): mm.callback f as a C function
+--- pointer of this image's, until it is freed or collected
 ---@field info fun(self: mm.image): mm.info?, mm.error?
 ---@field bind fun(self: mm.image, name: string, prototype?: string): mm.function raises unless the
 --- prototype is the registered one
@@ -88,6 +92,9 @@ local core = require "matchmaker.core"
 --- an object of another type ("int[10]"), or as another pointer type
 ---@field string fun(self: mm.image, pointer: mm.pointer, count?: integer): string so many bytes, or
 --- those before the first NUL
+
+---@class mm.callback a Lua function that an image can call; prints as its type
+---@field free fun(self: mm.callback) to call it from now on is a fault of the image
 
 ---@class mm.config
 ---@field images? integer mapped images at once (256)

@@ -124,7 +124,7 @@ static void see_all(void *result, void **args, void *user) {
   CHECK_EQUAL(65535, *(uint16_t *)args[3]);
   CHECK_EQUAL(INT32_MIN, *(int32_t *)args[4]);
   CHECK_EQUAL(UINT32_MAX, *(uint32_t *)args[5]);
-  CHECK_EQUAL(INT64_MIN, *(int64_t *)args[6]);
+  CHECK_EQUAL(-(1l << 53), *(int64_t *)args[6]);
   CHECK_EQUAL(1ul << 52, *(uint64_t *)args[7]);
   CHECK(*(float *)args[8] == 0.5f);
   CHECK(*(double *)args[9] == -0.25);
