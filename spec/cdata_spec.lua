@@ -112,6 +112,14 @@ describe("cdata of an image's memory", function()
     assert.equal("stale", support.error_of(mm.cdata, freed).kind)
   end)
 
+  it("is refused of a sealed image, whose views can be read", function()
+    local sealed = mm.assert(mm.map(support.image("record_twin"), { sealed = true }))
+    local point = sealed:new("struct point", { z = 3 })
+    assert.equal(3, point.z)
+    assert.equal("unsupported", support.error_of(mm.cdata, point).kind)
+    mm.assert(sealed:unmap())
+  end)
+
   it("can be read by compiled code", function()
     local numbers = image:new("int[100]")
     for i = 0, 99 do numbers[i] = i end

@@ -111,6 +111,7 @@ static void put_type(struct layout *layout, uint32_t index, const char *name) {
 int mm__view_layout(lua_State *L) {
   const struct mm__lua_pointer *pointer = mm__object_at(L, 1, MM__POINTER_OBJECT, sizeof *pointer);
   char text[200];
+  struct mm_image_info info;
   struct mm_error error;
   luaL_Buffer buffer;
   if (!pointer)
@@ -119,6 +120,10 @@ int mm__view_layout(lua_State *L) {
   mm__pointer_alive(L, pointer);
   if (mm__image_current(pointer->image->handle, pointer->generation, &error) != MM_OK)
     mm__image_fail(L, pointer->image, "cdata", &error);
+  if (mm_image_info(pointer->image->handle, &info, &error) != MM_OK)
+    mm__image_fail(L, pointer->image, "cdata", &error);
+  if (info.sealed)
+    mm__raise(L, MM_ERROR_UNSUPPORTED, "cdata: a sealed image can only be read through its views");
   const struct mm__type *type = &pointer->registry->types[pointer->target];
   mm__type_text(pointer->registry, pointer->target, NULL, text, sizeof text);
   if (type->size == 0) mm__raise(L, MM_ERROR_TYPE, "cdata: `%s` has no size", text);
