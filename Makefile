@@ -11,6 +11,7 @@ CFLAGS  ?= -O2 -g
 LDFLAGS ?=
 PREFIX  ?= /usr/local
 DESTDIR ?=
+SYSCONFDIR ?= /etc
 
 BASE_FLAGS := -std=gnu11 -D_GNU_SOURCE= -Wall -Wextra -Werror -fvisibility=hidden -Icsrc -Icsrc/include
 HOST_FLAGS := $(BASE_FLAGS) -fPIC -DMM_VERSION='"$(VERSION)"'
@@ -33,6 +34,9 @@ LAUNCH_SRC  := $(HOST_SRC) $(filter-out $(SHARED_SRC),$(wildcard csrc/image/*.c)
                $(wildcard csrc/launch/*.c)
 SERVER_SRC  := $(wildcard csrc/server/*.c)
 BINDING_SRC := $(wildcard csrc/binding/*.c)
+
+# What libmatchmaker needs; tools/install.mk tells pkg-config.
+CLIENT_LIBS := -lffi -lelf -lyaml -lpthread
 
 object      = $(patsubst csrc/%,$(B)/$(1)/%.o,$(2))
 CORE_OBJ   := $(call object,core,$(CORE_SRC))
@@ -73,10 +77,11 @@ $(B)/prefix: force
 	@mkdir -p $(@D) && echo '$(PREFIX)' | cmp -s - $@ || echo '$(PREFIX)' >$@
 .PHONY: force
 FLAGS_embed.S  = -DMM_CORE_ELF='"$(B)/matchmaker.elf"'
+FLAGS_policy.c = -DMM_SYSTEM_POLICY='"$(SYSCONFDIR)/matchmaker/policy.yaml"'
 FLAGS_server.c = -DMM_LAUNCHER='"$(PREFIX)/bin/matchmaker-launch"'
 
 $(B)/libmatchmaker.so: $(CLIENT_OBJ)
-	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libmatchmaker.so.0 -Wl,-z,nodelete,-z,defs -o $@.0 $^ -lffi -lelf -lpthread
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libmatchmaker.so.0 -Wl,-z,nodelete,-z,defs -o $@.0 $^ $(CLIENT_LIBS)
 	ln -sf $(@F).0 $@
 $(B)/libmatchmaker-server.so: $(SERVER_OBJ)
 	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libmatchmaker-server.so.0 -Wl,-z,defs -o $@.0 $^
@@ -96,7 +101,7 @@ $(B)/lua/$(1)/%.o: csrc/% Makefile | $(B)/needs
 	$(CC) $(CFLAGS) $(HOST_FLAGS) $(2) $(DEPEND) -c $$< -o $$@
 $(B)/lua/$(1)/matchmaker/core.so: $(patsubst csrc/%,$(B)/lua/$(1)/%.o,$(BINDING_SRC)) $(B)/libmatchmaker.a
 	@mkdir -p $$(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-z,nodelete -Wl,--exclude-libs,ALL -o $$@ $$^ -lffi -lelf -lpthread
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-z,nodelete -Wl,--exclude-libs,ALL -o $$@ $$^ $(CLIENT_LIBS)
 endef
 $(foreach l,$(LUAS),$(eval $(call module,$(l),$$(shell pkg-config --cflags $(l)))))
 
@@ -124,10 +129,10 @@ $(B)/fixture/%: spec/fixture/%.cc $(STATIC_SERVER)
 	$(CXX) $(FIXTURE_FLAGS) -std=c++17 -fPIE -pie $(FLAGS_$*) -o $@ $< $(STATIC_SERVER)
 $(B)/unit/%: spec/unit/%.c $(B)/libtest.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(BASE_FLAGS) $(DEPEND) -o $@ $< $(B)/libtest.a -lffi -lelf -lpthread
+	$(CC) $(CFLAGS) $(BASE_FLAGS) $(DEPEND) -o $@ $< $(B)/libtest.a $(CLIENT_LIBS)
 $(B)/fuzz/%: spec/fuzz/%.c $(B)/libtest.a $(FUZZ_MAIN)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(BASE_FLAGS) $(DEPEND) -o $@ $< $(FUZZ_MAIN) $(FUZZ_LINK) $(B)/libtest.a -lffi -lelf -lpthread
+	$(CC) $(CFLAGS) $(BASE_FLAGS) $(DEPEND) -o $@ $< $(FUZZ_MAIN) $(FUZZ_LINK) $(B)/libtest.a $(CLIENT_LIBS)
 $(B)/example/spell_server: examples/01_spell/server.c $(STATIC_SERVER)
 	@mkdir -p $(@D)
 	$(CC) -O2 -g -Wall -Wextra -Werror -Icsrc/include $(DEPEND) -fPIE -pie -o $@ $< $(STATIC_SERVER) -lhunspell-1.7
@@ -136,7 +141,7 @@ $(B)/example/direct: examples/01_spell/direct.c
 	$(CC) -O2 -g -Wall -Wextra -Werror $(DEPEND) -o $@ $< -lhunspell-1.7
 $(B)/example/c_client: examples/02_c_client/client.c $(B)/libmatchmaker.a
 	@mkdir -p $(@D)
-	$(CC) -O2 -g -Wall -Wextra -Werror -Icsrc/include $(DEPEND) -o $@ $< $(B)/libmatchmaker.a -lffi -lelf -lpthread
+	$(CC) -O2 -g -Wall -Wextra -Werror -Icsrc/include $(DEPEND) -o $@ $< $(B)/libmatchmaker.a $(CLIENT_LIBS)
 # One at a time: each takes a slot that no image beside it has.
 $(B)/image/%.mmi: $(B)/fixture/% $(B)/matchmaker-launch
 	@mkdir -p $(@D)
@@ -231,7 +236,7 @@ lint-cppcheck:
 	  $(CPPCHECK_SUPPRESS) -j2 -Icsrc -Icsrc/include csrc
 lint-tidy: $(TIDY)
 $(B)/tidy-core/%.o:    TIDY_FLAGS = $(filter-out -fno-tree-loop-distribute-patterns,$(CORE_FLAGS))
-$(B)/tidy-host/%.o:    TIDY_FLAGS = $(HOST_FLAGS) -DMM_LAUNCHER='""'
+$(B)/tidy-host/%.o:    TIDY_FLAGS = $(HOST_FLAGS) -DMM_LAUNCHER='""' -DMM_SYSTEM_POLICY='""'
 $(B)/tidy-binding/%.o: TIDY_FLAGS = $(HOST_FLAGS) $(shell pkg-config --cflags $(LUA))
 define tidy
 $(B)/tidy-$(1)/%.o: csrc/% $(HEADERS) .clang-tidy

@@ -20,6 +20,7 @@ dependencies = {
 external_dependencies = {
    FFI = { library = "ffi" },
    ELF = { library = "elf" },
+   YAML = { library = "yaml" },
 }
 build = {
    type = "make",
@@ -27,7 +28,7 @@ build = {
    install_target = "rock-install",
    build_variables = {
       CFLAGS = "$(CFLAGS)",
-      LDFLAGS = "-L$(FFI_LIBDIR) -L$(ELF_LIBDIR)",
+      LDFLAGS = "-L$(FFI_LIBDIR) -L$(ELF_LIBDIR) -L$(YAML_LIBDIR)",
       ROCK_INCDIR = "$(LUA_INCDIR)",
    },
    install_variables = {

@@ -323,7 +323,8 @@ describe("files", function()
       assert.equal("request_map: there is no option `grant.execute`", wrong { execute = "/" })
       assert.equal("request_map: option `grant.read` is the path of a folder, or a list of " ..
         "them, got a number", wrong { read = 1 })
-      assert.equal('request_map: option `grant.write` is the path of a folder, got ""',
+      assert.equal('request_map: option `grant.write` is the path of a folder, or a list of ' ..
+        'them, got ""',
         wrong { write = { "" } })
       assert.matches('^request_map: option `grant` is .*, got "files"$', wrong { "files" })
       assert.equal("request_map: there is no option `grant.?`", wrong { [true] = "/" })

@@ -102,7 +102,7 @@ describe("make install #slow", function()
     succeed(outside("cc client.c -o client $(pkg-config --cflags --libs matchmaker)"))
     assert.equal("13\n", succeed(outside("./client sum.mmi")))
     succeed(outside("cc client.c -o client $(pkg-config --cflags matchmaker) " ..
-      "%s/lib/libmatchmaker.a -lffi -lelf -lpthread", prefix))
+      "%s/lib/libmatchmaker.a -lffi -lelf -lyaml -lpthread", prefix))
     assert.equal("13\n", succeed(outside("./client sum.mmi")))
   end)
 

@@ -25,7 +25,7 @@ install: all ## install under PREFIX (/usr/local), with DESTDIR before it
 	ln -sf libmatchmaker-server.so.0 $(ROOT)/lib/libmatchmaker-server.so
 	printf '%s\nName: matchmaker\nDescription: %s\nLibs: %s\nLibs.private: %s\n' "$$PC" \
 	  'maps images of prepared native servers and calls them' '-L$${libdir} -lmatchmaker' \
-	  '-lffi -lelf -lpthread' >$(ROOT)/lib/pkgconfig/matchmaker.pc
+	  '$(CLIENT_LIBS)' >$(ROOT)/lib/pkgconfig/matchmaker.pc
 	printf '%s\nName: matchmaker-server\nDescription: %s\nLibs: %s\n' "$$PC" \
 	  'snapshots a native server into an image' '-L$${libdir} -lmatchmaker-server' \
 	  >$(ROOT)/lib/pkgconfig/matchmaker-server.pc

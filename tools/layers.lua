@@ -19,6 +19,7 @@ local reserved = {
   ["ffi.h"] = set "client",
   ["libelf.h"] = set "image launch client",
   ["gelf.h"] = set "image launch client",
+  ["yaml.h"] = set "client",
   ["lua.h"] = set "binding",
   ["lauxlib.h"] = set "binding",
   ["lualib.h"] = set "binding",

@@ -128,6 +128,17 @@ static bool begin(const struct option *option, int index) {
   return true;
 }
 
+/* A path on top of the stack; the table of options keeps it. */
+static const char *read_path(const struct option *option, const char *wanted) {
+  size_t length;
+  if (lua_type(option->L, -1) != LUA_TSTRING) wrong(option, wanted);
+  const char *path = lua_tolstring(option->L, -1, &length);
+  if (!length || strlen(path) != length)
+    mm__raise(option->L, MM_ERROR_ARGUMENT, "%s: option `%s` is %s, got \"%.100s\"",
+              option->function, option->name, wanted, path);
+  return path;
+}
+
 void mm__read_config(lua_State *L, int index, struct mm_config *config) {
   struct option option = {L, "init", NULL};
   if (!begin(&option, index)) return;
@@ -142,6 +153,8 @@ void mm__read_config(lua_State *L, int index, struct mm_config *config) {
       config->signals = read_name(&option, -1, signal_ways);
     else if (is(&option, "interrupt"))
       config->interrupt = read_name(&option, -1, interrupt_ways);
+    else if (is(&option, "policy"))
+      config->policy = read_path(&option, "the path of a policy file");
     else if (is(&option, "without"))
       config->without = read_names(&option, lacks);
     else if (is(&option, "list"))
@@ -155,14 +168,7 @@ void mm__read_config(lua_State *L, int index, struct mm_config *config) {
 static void read_folder(const struct option *option, struct mm_map_options *options,
                         uint32_t access) {
   struct mm_grant_files *files = (struct mm_grant_files *)options->files;
-  size_t length;
-  if (lua_type(option->L, -1) != LUA_TSTRING)
-    wrong(option, "the path of a folder, or a list of them");
-  const char *folder = lua_tolstring(option->L, -1, &length);
-  if (!length || strlen(folder) != length)
-    mm__raise(option->L, MM_ERROR_ARGUMENT,
-              "%s: option `%s` is the path of a folder, got \"%.100s\"", option->function,
-              option->name, folder);
+  const char *folder = read_path(option, "the path of a folder, or a list of them");
   if (options->file_count == MM__FILES_LIMIT)
     mm__raise(option->L, MM_ERROR_LIMIT, "%s: more than %d folders are granted", option->function,
               MM__FILES_LIMIT);

@@ -2,6 +2,7 @@
  * sees threads end and processes fork. */
 #include "base/error.h"
 #include "client/client.h"
+#include "client/policy.h"
 #include "core/host/connect.h"
 
 #include <link.h>
@@ -132,6 +133,7 @@ static int connect_with(const struct mm_config *config, struct mm_error *error) 
     host.image_bytes_limit = config->image_bytes_limit;
     host.without = config->without;
   }
+  host.judge = mm__policies_judge();
   int status = table->init(&host, error);
   if (status != MM_OK) {
     mm__disconnect_unused(table);
@@ -177,6 +179,9 @@ int mm_init(const struct mm_config *config, struct mm_error *error) {
   struct mm_error ours;
   struct turn turn = {config, error ? error : &ours, MM_OK}; /* connecting tells its status by it */
   int status = config ? check_config(config, turn.error) : MM_OK;
+  /* Before the turn: names of users may take libraries. */
+  if (status == MM_OK && (config || !mm__core(NULL)))
+    status = mm__policies_load(config ? config->policy : NULL, turn.error);
   if (status != MM_OK) return status;
   pthread_once(&watch_once, watch_process);
   if (watch_error)

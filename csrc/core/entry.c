@@ -204,7 +204,11 @@ static void leave(const struct mm__hold *hold) {
 static void keep_open(const struct mm__hold *hold) { mm__states[hold->slot].kept_open = 1; }
 
 static int limit(const struct mm__hold *hold, uint64_t timeout_ns, struct mm_error *error) {
+  const struct mm__granted *granted = mm__granted_of(&mm__tables.records[hold->slot].kept);
   int status = mm__deadline_check(timeout_ns, error);
+  if (status == MM_OK && granted->longest_ns && timeout_ns > granted->longest_ns)
+    status = mm__fail(error, MM_ERROR_LIMIT, "a call may take %lu ms by %s, not %lu",
+                      granted->longest_ns / 1000000, granted->rule, timeout_ns / 1000000);
   if (status == MM_OK) mm__states[hold->slot].timeout_ns = timeout_ns;
   return status;
 }
@@ -263,6 +267,9 @@ static int outcome_of(struct mm_error *error) {
   name_refused(&outcome, error);
   const struct mm__record *record = &mm__tables.records[outcome.slot];
   if (record->serial) {
+    if (outcome.status == MM_ERROR_POLICY)
+      mm__format(error->message, sizeof error->message, "%s does not allow this call",
+                 mm__granted_of(&record->kept)->rule);
     mm__format(error->image, sizeof error->image, "%s", record->path);
     const struct mm__registry *registry = &record->head.registry;
     if (outcome.export_index < registry->export_count)

@@ -24,6 +24,27 @@ struct mm__anchor {
   uint8_t reserved[7];
 };
 
+/* A request to map, for the policy to judge: the image is intact and fits this machine. */
+struct mm__request {
+  int file;                /* the image, open */
+  const char *path, *name; /* as it was asked for, and for messages */
+  const struct mm__head *head;
+  const struct mm_map_options *options;
+};
+
+#define MM__RULE_BYTES 192
+
+/* What the policy allows; zero: as much as anyone may. */
+struct mm__permission {
+  uint64_t images, image_bytes, exports, memory_bytes, timeout_ns;
+  const uint8_t
+      *forbidden; /* by export, 1: may not be called; the policy's until it is asked again */
+  char rule[MM__RULE_BYTES]; /* which rule says so: "/etc/matchmaker/policy.yaml:12" */
+};
+
+typedef int mm__judge_function(const struct mm__request *request, struct mm__permission *permission,
+                               struct mm_error *error);
+
 /* What the host process lends the Matchmaker. Copied by init. */
 struct mm__host {
   uint64_t size_bytes;
@@ -33,6 +54,8 @@ struct mm__host {
   /* Called on a thread's first crossing: arrange for `thread_ended(anchor)` at its exit. May be
    * NULL. */
   void (*thread_started)(struct mm__anchor *anchor);
+  /* Called for each image that is to be mapped, under mm__core_lock. NULL: no policy. */
+  mm__judge_function *judge;
   uint32_t trace;     /* bits of enum mm__trace, from MM_TRACE */
   uint32_t signals;   /* enum mm_signals */
   uint32_t interrupt; /* enum mm_interrupt */

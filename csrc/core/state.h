@@ -38,7 +38,8 @@ struct mm__action {
 struct mm__entry {
   uint64_t address;
   uint32_t stack_bytes;
-  uint32_t x87_result;
+  uint16_t x87_result;
+  uint16_t is_forbidden; /* by the policy */
 };
 
 /* Where our copy of an image's head lies: core/slot/head.h. */

@@ -151,6 +151,9 @@ struct mm_config {
   uint32_t interrupt;         /* enum mm_interrupt */
   uint32_t without;           /* bits of enum mm_without; read by the first mm_init only */
   uint32_t unlisted;          /* 1: not in the list that mm_clients reads */
+  /* A policy file that has to allow what is mapped, beside those of the system and of the
+   * environment: docs/policy.md. NULL: none. */
+  const char *policy;
 };
 
 struct mm_map_options {
@@ -217,7 +220,7 @@ struct mm_callback; /* a function of the client that an image may call; likewise
  * mm_finalize. A second call with a configuration changes the limits. NULL: defaults. Errors:
  * MM_ERROR_UNSUPPORTED (kernel without Syscall User Dispatch, or inside a slot),
  * MM_ERROR_SLOT_TAKEN (something else is mapped at the arena's base), MM_ERROR_SYSTEM,
- * MM_ERROR_MEMORY. */
+ * MM_ERROR_MEMORY, MM_ERROR_POLICY (a policy file that cannot be believed). */
 MM_API int mm_init(const struct mm_config *config, struct mm_error *error);
 
 /* Undoes one mm_init. The last one unmaps every image and the Matchmaker, and puts back the signal

@@ -102,6 +102,7 @@ local core = require "matchmaker.core"
 ---@field exports? integer exports per image (4096)
 ---@field signals? "defer"|"mask" how asynchronous signals are kept away from a call
 ---@field list? boolean false: not in the list that mm.clients() gives
+---@field policy? string a policy file that has to allow what is mapped
 ---@field without? string|string[] "fsgsbase", "inclusive", "keys": do without what the machine has
 
 ---@class mm.options

@@ -114,7 +114,7 @@ static bool redirect(uint64_t address, ucontext_t *context) {
   if (!record->serial) return false;
   const struct mm__registry *registry = &record->head.registry;
   for (uint32_t i = 0; i < registry->export_count; i++) {
-    if (registry->exports[i].address != address) continue;
+    if (registry->exports[i].address != address || record->entries[i].is_forbidden) continue;
     context->uc_mcontext.gregs[REG_RIP] = (greg_t)mm__stub_address(slot, i);
     return true;
   }

@@ -118,7 +118,9 @@ static int32_t admit(const struct mm__record *record, const struct mm__state *st
                      struct mm__frame *frame) {
   if (!record->serial) return MM_ERROR_UNMAPPED;
   if (frame->export_index >= record->stub_count) return MM_ERROR_NO_EXPORT;
-  frame->x87_result = record->entries[frame->export_index].x87_result;
+  const struct mm__entry *entry = &record->entries[frame->export_index];
+  if (entry->is_forbidden) return MM_ERROR_POLICY;
+  frame->x87_result = entry->x87_result;
   return state->dead ? MM_ERROR_DEAD : MM_OK;
 }
 

@@ -33,20 +33,20 @@ static long enter(const char *name, struct stat *facts) {
   return result;
 }
 
-long mm__folder_enter(const struct mm__folders *folders, uint32_t index) {
-  const struct mm__folder *granted = &folders->list[index];
+long mm__folder_enter(const struct mm__granted *granted, uint32_t index) {
+  const struct mm__folder *known = &granted->list[index];
   struct stat facts;
-  long folder = enter(folders->names + granted->name, &facts);
-  if (mm__failed(folder) || (facts.st_dev == granted->device && facts.st_ino == granted->inode))
+  long folder = enter(granted->names + known->name, &facts);
+  if (mm__failed(folder) || (facts.st_dev == known->device && facts.st_ino == known->inode))
     return folder;
   mm__call(SYS_close, folder);
   return -ENOENT;
 }
 
 /* Several slashes in the path are one; names have none to spare. */
-const char *mm__folder_beneath(const struct mm__folders *folders, uint32_t index,
+const char *mm__folder_beneath(const struct mm__granted *granted, uint32_t index,
                                const char *path) {
-  const char *name = folders->names + folders->list[index].name;
+  const char *name = granted->names + granted->list[index].name;
   for (; *name; name++) {
     if (*path != *name) return 0;
     for (path++; *name == '/' && *path == '/';) path++;
@@ -80,7 +80,7 @@ static int cannot_enter(long result, const char *name, const char *path, struct 
                          mm__brief(name, room));
 }
 
-int mm__folders_record(struct mm__folders *folders, const struct mm_map_options *options,
+int mm__folders_record(struct mm__granted *granted, const struct mm_map_options *options,
                        const char *path, struct mm_error *error) {
   uint32_t used = 0;
   if (options->file_count > MM__FOLDER_LIMIT)
@@ -90,7 +90,7 @@ int mm__folders_record(struct mm__folders *folders, const struct mm_map_options 
     const char *name = options->files[i].folder;
     size_t bytes = strlen(name) + 1;
     struct stat facts;
-    if (bytes > sizeof folders->names - used)
+    if (bytes > sizeof granted->names - used)
       return mm__fail(error, MM_ERROR_LIMIT, "%s: the names of the granted folders are too long",
                       path);
     long folder = enter(name, &facts);
@@ -98,9 +98,9 @@ int mm__folders_record(struct mm__folders *folders, const struct mm_map_options 
     int status = check((int)folder, name, path, error);
     mm__call(SYS_close, folder);
     if (status != MM_OK) return status;
-    folders->list[i] =
+    granted->list[i] =
         (struct mm__folder){facts.st_dev, facts.st_ino, options->files[i].access, used};
-    memcpy(folders->names + used, name, bytes);
+    memcpy(granted->names + used, name, bytes);
     used += (uint32_t)bytes;
   }
   return MM_OK;

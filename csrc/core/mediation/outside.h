@@ -25,25 +25,28 @@ struct mm__folder {
   uint32_t name;   /* where in `names` */
 };
 
-struct mm__folders {
+/* What the client granted, and what the policy said of it. */
+struct mm__granted {
+  uint64_t longest_ns;       /* that a call may take; 0: as long as the client likes */
+  char rule[MM__RULE_BYTES]; /* of the policy; empty: there is none */
   struct mm__folder list[MM__FOLDER_LIMIT];
-  char names[MM__PLACE_FOLDERS - MM__FOLDER_LIMIT * sizeof(struct mm__folder)];
+  char names[MM__PLACE_GRANTED - 8 - MM__RULE_BYTES - MM__FOLDER_LIMIT * sizeof(struct mm__folder)];
 };
-_Static_assert(sizeof(struct mm__folders) == MM__PLACE_FOLDERS, "it fills its place");
+_Static_assert(sizeof(struct mm__granted) == MM__PLACE_GRANTED, "it fills its place");
 
-static inline struct mm__folders *mm__folders_of(const struct mm__kept *kept) {
-  return (struct mm__folders *)mm__kept_folders(kept);
+static inline struct mm__granted *mm__granted_of(const struct mm__kept *kept) {
+  return (struct mm__granted *)mm__kept_granted(kept);
 }
 
 /* Records the folders that are granted to the image at `path`, which is for messages. Errors:
  * MM_ERROR_MISSING, _UNREADABLE, _NOT_A_FILE, _ARGUMENT (what cannot be granted), _LIMIT,
  * _UNSUPPORTED (no openat2). */
-int mm__folders_record(struct mm__folders *folders, const struct mm_map_options *options,
+int mm__folders_record(struct mm__granted *granted, const struct mm_map_options *options,
                        const char *path, struct mm_error *error);
 /* A descriptor of the folder, the caller's to close; -ENOENT when it is not what it was. */
-long mm__folder_enter(const struct mm__folders *folders, uint32_t index);
+long mm__folder_enter(const struct mm__granted *granted, uint32_t index);
 /* What is left of `path` beneath the folder; NULL when it does not begin with the folder's name. */
-const char *mm__folder_beneath(const struct mm__folders *folders, uint32_t index, const char *path);
+const char *mm__folder_beneath(const struct mm__granted *granted, uint32_t index, const char *path);
 /* openat2(2) of a path that may not leave the folder, by whatever it goes. Close-on-exec. */
 long mm__open_beneath(int folder, const char *path, uint64_t flags, uint64_t mode);
 

@@ -46,12 +46,12 @@ static long from_here(const struct mm__record *record, const char *path, unsigne
 
 static long enter(const struct mm__trap *trap, const char *path, uint32_t wanted,
                   struct place *place) {
-  const struct mm__folders *folders = mm__folders_of(&trap->record->kept);
+  const struct mm__granted *granted = mm__granted_of(&trap->record->kept);
   for (uint32_t i = 0; i < trap->record->folder_count; i++) {
-    const char *rest = mm__folder_beneath(folders, i, path);
-    if (!rest || (folders->list[i].access & wanted) != wanted) continue;
-    long folder = mm__folder_enter(folders, i);
-    *place = (struct place){folder, rest, folders->list[i].access, true};
+    const char *rest = mm__folder_beneath(granted, i, path);
+    if (!rest || (granted->list[i].access & wanted) != wanted) continue;
+    long folder = mm__folder_enter(granted, i);
+    *place = (struct place){folder, rest, granted->list[i].access, true};
     return mm__failed(folder) ? folder : 0;
   }
   return -EACCES;

@@ -15,8 +15,8 @@
 /* Bit per place that is taken; nothing is permitted or forbidden by it. */
 static uint64_t taken[MM__SLOT_COUNT / 64];
 
-/* Folders, head and entries; an entry takes 16 bytes, and an export takes 32 in the head. */
-static uint64_t sealed_bytes(uint64_t head_bytes) { return MM__PLACE_FOLDERS + 2 * head_bytes; }
+/* Grants, head and entries; an entry takes 16 bytes, and an export takes 32 in the head. */
+static uint64_t sealed_bytes(uint64_t head_bytes) { return MM__PLACE_GRANTED + 2 * head_bytes; }
 static uint64_t place_bytes(uint64_t head_bytes) {
   return MM__PLACE_RANGES + MM__PLACE_PIECES + MM__PLACE_OUTSIDE + sealed_bytes(head_bytes);
 }
@@ -72,7 +72,7 @@ void mm__head_release(const struct mm__kept *kept) {
   if (place)
     mm__call(SYS_munmap, kept->low, place_bytes(kept->head_bytes));
   else
-    mm__call(SYS_mprotect, mm__kept_folders(kept), sealed_bytes(kept->head_bytes),
+    mm__call(SYS_mprotect, mm__kept_granted(kept), sealed_bytes(kept->head_bytes),
              PROT_READ | PROT_WRITE);
 }
 
@@ -118,15 +118,16 @@ static uint32_t x87_results(const struct mm__registry *registry, const struct mm
   return (result->kind == MM__FLOAT && result->size == 16) || export->flags & MM__EXPORT_X87;
 }
 
-long mm__head_seal(const struct mm__kept *kept, const struct mm__head *head) {
+long mm__head_seal(const struct mm__kept *kept, const struct mm__head *head,
+                   const uint8_t *forbidden) {
   const struct mm__registry *registry = &head->registry;
   struct mm__entry *entries = mm__kept_entries(kept);
   for (uint32_t i = 0; i < registry->export_count; i++) {
     const struct mm__export *export = &registry->exports[i];
-    *entries++ =
-        (struct mm__entry){export->address, export->stack_bytes, x87_results(registry, export)};
+    *entries++ = (struct mm__entry){export->address, export->stack_bytes,
+                                    x87_results(registry, export), forbidden && forbidden[i]};
   }
   for (uint32_t i = 0; i < head->facts->hook_count; i++)
     *entries++ = (struct mm__entry){.address = head->facts->hooks[i]};
-  return mm__call(SYS_mprotect, mm__kept_folders(kept), sealed_bytes(kept->head_bytes), PROT_READ);
+  return mm__call(SYS_mprotect, mm__kept_granted(kept), sealed_bytes(kept->head_bytes), PROT_READ);
 }

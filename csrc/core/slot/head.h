@@ -15,7 +15,7 @@
 #define MM__PLACE_RANGES  (MM__RANGE_LIMIT * sizeof(struct mm__range))
 #define MM__PLACE_PIECES  (MM__PIECE_CAPACITY * sizeof(struct mm__piece))
 #define MM__PLACE_OUTSIDE (4ul * MM__PAGE)
-#define MM__PLACE_FOLDERS (2ul * MM__PAGE)
+#define MM__PLACE_GRANTED (2ul * MM__PAGE)
 _Static_assert(MM__PLACE_RANGES % MM__PAGE == 0 && MM__PLACE_PIECES % MM__PAGE == 0,
                "the head starts a page");
 
@@ -26,8 +26,10 @@ void mm__heads_stop(void);
 /* Reads the head of the file once, and checks that copy. On failure nothing is kept. */
 int mm__head_load(int file, uint64_t file_bytes, struct mm__kept *kept, struct mm__head *head,
                   struct mm_error *error);
-/* Makes the entries, then head and entries read-only. Returns 0 or a negated errno. */
-long mm__head_seal(const struct mm__kept *kept, const struct mm__head *head);
+/* Makes the entries, then all of it read-only. `forbidden` tells by export which may not be called;
+ * NULL: all may. Returns 0 or a negated errno. */
+long mm__head_seal(const struct mm__kept *kept, const struct mm__head *head,
+                   const uint8_t *forbidden);
 void mm__head_release(const struct mm__kept *kept);
 
 static inline struct mm__range *mm__kept_ranges(const struct mm__kept *kept) {
@@ -36,16 +38,16 @@ static inline struct mm__range *mm__kept_ranges(const struct mm__kept *kept) {
 static inline struct mm__piece *mm__kept_pieces(const struct mm__kept *kept) {
   return (struct mm__piece *)(kept->low + MM__PLACE_RANGES);
 }
-/* What it holds of the outside world changes; what folders it was granted is read-only:
+/* What it holds of the outside world changes; what it was granted is read-only:
  * core/mediation/outside.h */
 static inline uint64_t mm__kept_outside(const struct mm__kept *kept) {
   return kept->low + MM__PLACE_RANGES + MM__PLACE_PIECES;
 }
-static inline uint64_t mm__kept_folders(const struct mm__kept *kept) {
+static inline uint64_t mm__kept_granted(const struct mm__kept *kept) {
   return mm__kept_outside(kept) + MM__PLACE_OUTSIDE;
 }
 static inline uint64_t mm__kept_head(const struct mm__kept *kept) {
-  return mm__kept_folders(kept) + MM__PLACE_FOLDERS;
+  return mm__kept_granted(kept) + MM__PLACE_GRANTED;
 }
 static inline struct mm__entry *mm__kept_entries(const struct mm__kept *kept) {
   return (struct mm__entry *)(mm__kept_head(kept) + kept->head_bytes);

@@ -50,6 +50,7 @@ struct opening {
   struct stat facts;
   struct mm__kept kept;
   struct mm__head head;
+  struct mm__permission permission;
   uint32_t slot;
   uint32_t guard, key; /* in force */
 };
@@ -132,9 +133,46 @@ static void needs_text(uint32_t lacking, const char *needs, char *text, size_t s
   }
 }
 
+/* The lower of the two limits. */
+static uint64_t lower(uint64_t limit, uint64_t permitted) {
+  return permitted && permitted < limit ? permitted : limit;
+}
+
+/* Which rule of the policy made the limit what it is: " (policy.yaml:3)", or nothing. */
+static const char *ruled(const struct opening *opening, uint64_t limit, uint64_t permitted,
+                         char text[MM__RULE_BYTES + 8]) {
+  text[0] = 0;
+  if (permitted && permitted == limit)
+    mm__format(text, MM__RULE_BYTES + 8, " (%s)", opening->permission.rule);
+  return text;
+}
+
+static int check_limits(const struct opening *opening) {
+  const struct mm__host *host = &mm__tables.host;
+  const struct mm__permission *permission = &opening->permission;
+  uint64_t bytes = opening->head.memory_bytes, exports = opening->head.registry.export_count;
+  char rule[MM__RULE_BYTES + 8];
+  uint64_t limit = lower(host->image_limit, permission->images);
+  if (mapped_count >= limit)
+    return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: %u images are mapped already, the limit%s",
+                    opening->name, mapped_count, ruled(opening, limit, permission->images, rule));
+  limit = lower(host->image_bytes_limit, permission->image_bytes);
+  if (bytes > limit)
+    return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: spans %lu bytes, over the limit of %lu%s",
+                    opening->name, bytes, limit,
+                    ruled(opening, limit, permission->image_bytes, rule));
+  limit = lower(host->export_limit, MM__STUB_LIMIT - opening->head.facts->hook_count);
+  limit = lower(limit, permission->exports);
+  if (exports > limit)
+    return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: has %lu exports, over the limit of %lu%s",
+                    opening->name, exports, limit,
+                    ruled(opening, limit, permission->exports, rule));
+  return MM_OK;
+}
+
 /* Fits this machine, is granted what it needs, is within the limits: in the order the errors are
  * documented. */
-static int check_fit(const struct opening *opening) {
+static int check_fit(struct opening *opening) {
   const struct mm__facts *facts = opening->head.facts;
   const struct mm__host *host = &mm__tables.host;
   const char *missing = mm__cpu_missing(facts->cpu, mm__tables.cpu);
@@ -144,6 +182,10 @@ static int check_fit(const struct opening *opening) {
   if (facts->page_bytes != MM__PAGE)
     return mm__fail(opening->error, MM_ERROR_PAGE_SIZE, "%s: made for pages of %u bytes, not %d",
                     opening->name, facts->page_bytes, MM__PAGE);
+  const struct mm__request request = {opening->file, opening->path, opening->name, &opening->head,
+                                      opening->options};
+  int status = host->judge ? host->judge(&request, &opening->permission, opening->error) : MM_OK;
+  if (status != MM_OK) return status;
   uint32_t grants = opening->options->grants;
   uint32_t lacking = grants & MM_GRANT_EVERYTHING ? 0 : facts->needs & ~grants;
   if (lacking) {
@@ -152,17 +194,7 @@ static int check_fit(const struct opening *opening) {
     return mm__fail(opening->error, MM_ERROR_NEEDS, "%s: needs what was not granted: %s",
                     opening->name, names);
   }
-  if (mapped_count >= host->image_limit)
-    return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: %u images are mapped already, the limit",
-                    opening->name, mapped_count);
-  if (opening->head.memory_bytes > host->image_bytes_limit)
-    return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: spans %lu bytes, over the limit of %lu",
-                    opening->name, opening->head.memory_bytes, host->image_bytes_limit);
-  uint32_t exports = opening->head.registry.export_count;
-  if (exports > host->export_limit || exports + facts->hook_count > MM__STUB_LIMIT)
-    return mm__fail(opening->error, MM_ERROR_LIMIT, "%s: has %u exports, over the limit of %u",
-                    opening->name, exports, host->export_limit);
-  return MM_OK;
+  return check_limits(opening);
 }
 
 /* Reads the whole file once; what is read later is what the digest was of, as long as nobody writes
@@ -343,7 +375,10 @@ static int start_state(const struct opening *opening) {
 }
 
 static int seal_head(const struct opening *opening) {
-  long result = mm__head_seal(&opening->kept, &opening->head);
+  struct mm__granted *granted = mm__granted_of(&opening->kept);
+  granted->longest_ns = opening->permission.timeout_ns;
+  mm__format(granted->rule, sizeof granted->rule, "%s", opening->permission.rule);
+  long result = mm__head_seal(&opening->kept, &opening->head, opening->permission.forbidden);
   if (!mm__failed(result)) return MM_OK;
   return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result, "%s", opening->name);
 }
@@ -363,9 +398,11 @@ static void record_image(const struct opening *opening, uint32_t stub_count) {
   record->grants = opening->options->grants;
   record->folder_count = (uint16_t)opening->options->file_count;
   record->dead_on_fault = opening->options->dead_on_fault != 0;
-  record->timeout_ns = opening->options->timeout_ns;
-  record->memory_limit =
-      opening->options->memory_bytes ? opening->options->memory_bytes : DEFAULT_MEMORY;
+  record->timeout_ns =
+      opening->options->timeout_ns ? opening->options->timeout_ns : opening->permission.timeout_ns;
+  record->memory_limit = opening->options->memory_bytes
+                             ? opening->options->memory_bytes
+                             : lower(DEFAULT_MEMORY, opening->permission.memory_bytes);
   record->stub_count = stub_count;
   record->file_bytes = (uint64_t)opening->facts.st_size;
   record->head = opening->head;
@@ -399,7 +436,7 @@ static int build(struct opening *opening) {
   if (status == MM_OK) status = check_fit(opening);
   if (status != MM_OK) return status;
   opening->slot = opening->head.facts->slot;
-  status = mm__folders_record(mm__folders_of(&opening->kept), opening->options, opening->name,
+  status = mm__folders_record(mm__granted_of(&opening->kept), opening->options, opening->name,
                               opening->error);
   if (status == MM_OK) status = reserve(opening);
   if (status != MM_OK) return status;
