@@ -242,15 +242,5 @@ describe("an error", function()
       assert.equal("request_map: the name of an option is a string, got a number",
         message { "open" })
     end)
-
-    it("names an option that comes later", function()
-      for _, name in ipairs { "strict" } do
-        local image, err = mm.map(support.image "math", { [name] = 1 })
-        assert.is_nil(image)
-        assert.equal("unsupported", err.kind)
-        assert.matches("`" .. name .. "`", err.message)
-        mm.assert(support.map("math", { [name] = false }):unmap())
-      end
-    end)
   end)
 end)

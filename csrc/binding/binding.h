@@ -156,11 +156,9 @@ const char *mm__describe(lua_State *L, int index, char *text, size_t size);
 
 void mm__read_config(lua_State *L, int index, struct mm_config *config);
 #define MM__FILES_LIMIT 32 /* folders that Lua can grant an image */
-/* `options->files` has room for MM__FILES_LIMIT; names in it are as the table has them.
- * MM_ERROR_UNSUPPORTED, with the option's name in `error`, for what comes later. Raises for what is
- * no option. */
-int mm__read_map_options(lua_State *L, int index, struct mm_map_options *options,
-                         struct mm_error *error);
+/* `options->files` has room for MM__FILES_LIMIT; names in it are as the table has them. Raises
+ * for what is no option. */
+void mm__read_map_options(lua_State *L, int index, struct mm_map_options *options);
 /* Checks the options in the table of a call, and returns the highest index of its list. */
 int mm__read_call(lua_State *L, int index, uint64_t *timeout_ns);
 

@@ -87,12 +87,13 @@ int mm__request_map(lua_State *L) {
   if (strlen(path) != length)
     mm__raise(L, MM_ERROR_ARGUMENT, "request_map: the path holds a NUL at position %zu",
               strlen(path) + 1);
-  int status = mm__read_map_options(L, 2, &options, &error);
-  if (status == MM_OK && !session->connected)
-    status = mm__fail(&error, MM_ERROR_NOT_CONNECTED, "the Matchmaker is not mapped: call init");
-  if (status != MM_OK) return mm__error_return(L, &error);
+  mm__read_map_options(L, 2, &options);
+  if (!session->connected) {
+    mm__fail(&error, MM_ERROR_NOT_CONNECTED, "the Matchmaker is not mapped: call init");
+    return mm__error_return(L, &error);
+  }
   struct mm__lua_image *image = new_image(L, session);
-  status = mm_request_map(path, &options, &image->handle, &error);
+  int status = mm_request_map(path, &options, &image->handle, &error);
   if (status != MM_OK) {
     if (!error.image[0]) snprintf(error.image, sizeof error.image, "%s", path);
     return mm__error_return(L, &error);
@@ -166,6 +167,8 @@ void mm__push_info(lua_State *L, const struct mm_image_info *info) {
   lua_setfield(L, -2, "dead");
   lua_pushboolean(L, info->sealed != 0);
   lua_setfield(L, -2, "sealed");
+  lua_pushboolean(L, info->strict != 0);
+  lua_setfield(L, -2, "strict");
   lua_pushboolean(L, info->stateless != 0);
   lua_setfield(L, -2, "stateless");
   mm__set_number(L, "slot", info->slot);

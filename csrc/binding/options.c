@@ -210,8 +210,6 @@ static void read_grant(const struct option *option, struct mm_map_options *optio
   }
 }
 
-static bool is_later(const struct option *option) { return is(option, "strict"); }
-
 static void read_map_option(const struct option *option, struct mm_map_options *options) {
   if (is(option, "guard"))
     options->guard = read_name(option, -1, guards);
@@ -225,6 +223,8 @@ static void read_map_option(const struct option *option, struct mm_map_options *
     options->timeout_ns = read_seconds(option);
   else if (is(option, "verify"))
     options->verify = read_boolean(option);
+  else if (is(option, "strict"))
+    options->strict = read_boolean(option);
   else if (is(option, "sealed"))
     options->sealed = read_boolean(option);
   else if (is(option, "stateless"))
@@ -233,19 +233,10 @@ static void read_map_option(const struct option *option, struct mm_map_options *
     unknown(option);
 }
 
-int mm__read_map_options(lua_State *L, int index, struct mm_map_options *options,
-                         struct mm_error *error) {
+void mm__read_map_options(lua_State *L, int index, struct mm_map_options *options) {
   struct option option = {L, "request_map", NULL};
-  int status = MM_OK;
-  if (!begin(&option, index)) return MM_OK;
-  for (; next_option(&option, index); lua_pop(L, 1)) {
-    if (!is_later(&option))
-      read_map_option(&option, options);
-    else if (lua_toboolean(L, -1))
-      status = mm__fail(error, MM_ERROR_UNSUPPORTED, "request_map: option `%s` is not there yet",
-                        option.name);
-  }
-  return status;
+  if (!begin(&option, index)) return;
+  for (; next_option(&option, index); lua_pop(L, 1)) read_map_option(&option, options);
 }
 
 int mm__read_call(lua_State *L, int index, uint64_t *timeout_ns) {

@@ -96,11 +96,10 @@ static int stop(struct mm__thread_record *thread, struct mm_error *error) {
 
 /* One user less. Under mm__life_lock. */
 static int release(struct mm__thread_record *thread, int *last, struct mm_error *error) {
-  static struct mm__thread_record nobody; /* a thread that never crossed may finalize, too */
   if (mm__users == 1) {
     if (thread && thread->seen.depth)
       return mm__fail(error, MM_ERROR_BUSY, "a call is running in this thread");
-    int status = stop(thread ? thread : &nobody, error);
+    int status = stop(thread ? thread : &mm__threads[MM__THREAD_LIMIT], error);
     if (status != MM_OK) return status;
     if (thread) mm__thread_disarm(thread);
     for (uint32_t i = 0; i < MM__THREAD_LIMIT; i++) mm__deadline_forget(&mm__threads[i]);
@@ -335,6 +334,7 @@ static int list(uint32_t slot, struct mm_image_info *info, struct mm_error *erro
   info->dead = state->dead != 0;
   info->sealed = record->sealed;
   info->stateless = record->stateless;
+  info->strict = record->strict;
   info->base = MM__SLOT_BASE(slot);
   info->mapped_bytes = record->head.memory_bytes;
   info->file_bytes = record->file_bytes;

@@ -60,6 +60,7 @@ struct mm__record {
   uint16_t folder_count; /* that are granted: core/mediation/outside.h */
   uint32_t grants;
   uint8_t dead_on_fault, sealed, stateless, key; /* key: 0 none */
+  uint8_t strict;
   uint64_t memory_limit;
   uint64_t timeout_ns; /* of one call; 0: none */
   uint64_t file_bytes;
@@ -123,11 +124,12 @@ struct mm__thread_record {
   uint32_t deferred_count;
   int32_t timer; /* of deadlines, if it has one */
   uint32_t has_timer;
-  uint32_t is_limited; /* the timer runs, for the call that this thread is in */
-  int32_t ending;      /* with this status, as soon as the call can be ended; 0: not */
-  uint64_t limit_ns;   /* what it was set to */
-  uint32_t open_keys;  /* bits of PKRU: of images that this thread is in */
-  uint32_t in_hook;    /* a fault of an on-map hook does not reset: the hooks would run again */
+  uint32_t is_limited;   /* the timer runs, for the call that this thread is in */
+  int32_t ending;        /* with this status, as soon as the call can be ended; 0: not */
+  uint64_t limit_ns;     /* what it was set to */
+  uint32_t strict_depth; /* calls of strict images inside one another */
+  uint32_t open_keys;    /* bits of PKRU: of images that this thread is in */
+  uint32_t in_hook;      /* a fault of an on-map hook does not reset: the hooks would run again */
   siginfo_t deferred_info[MM__DEFERRED_LIMIT];
   struct mm__callback_frame *callback; /* the newest that runs */
   /* What the callback said that failed last. */
@@ -151,7 +153,8 @@ struct mm__tables {
 
 extern struct mm__tables mm__tables;
 extern struct mm__state mm__states[MM__SLOT_COUNT];
-extern struct mm__thread_record mm__threads[MM__THREAD_LIMIT];
+/* The last one is for a thread that never crossed. */
+extern struct mm__thread_record mm__threads[MM__THREAD_LIMIT + 1];
 extern uint32_t mm__has_fsgsbase;
 /* Syscall User Dispatch knows its inclusive mode: no selector is needed. */
 extern uint32_t mm__inclusive;

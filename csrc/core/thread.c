@@ -18,7 +18,7 @@
 #define PR_SYS_DISPATCH_INCLUSIVE_ON 2 /* Documentation/admin-guide/syscall-user-dispatch.rst */
 #endif
 
-struct mm__thread_record mm__threads[MM__THREAD_LIMIT];
+struct mm__thread_record mm__threads[MM__THREAD_LIMIT + 1];
 __attribute__((section(".wiped"), aligned(4096))) struct mm__wiped mm__wiped;
 uint32_t mm__has_fsgsbase;
 uint32_t mm__inclusive;

@@ -167,6 +167,7 @@ struct mm_map_options {
   uint32_t file_count;
   uint32_t sealed;    /* 1: not readable at rest, and never in a core dump */
   uint32_t stateless; /* 1: reset after every call; pointers into the image do not outlive it */
+  uint32_t strict;    /* 1: the client's code is not executable during a call */
 };
 
 /* What `mm_image_info` and `mm_mapped` tell. */
@@ -178,7 +179,7 @@ struct mm_image_info {
   uint32_t export_count;
   uint32_t segment_count;
   uint32_t dead;
-  uint32_t sealed, stateless;
+  uint32_t sealed, stateless, strict;
   uint64_t base;         /* the slot's first address */
   uint64_t mapped_bytes; /* address space of its segments */
   uint64_t file_bytes;

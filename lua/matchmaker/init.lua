@@ -39,6 +39,7 @@ local core = require "matchmaker.core"
 ---@field faults integer
 ---@field dead boolean
 ---@field sealed boolean
+---@field strict boolean
 ---@field stateless boolean
 ---@field refused? { call: string, path?: string, count: integer }[] of image:info(): the system calls
 --- that were refused since it was mapped
@@ -113,6 +114,7 @@ local core = require "matchmaker.core"
 ---@field on_fault? "reset"|"dead"
 ---@field timeout? number seconds that a call may take
 ---@field verify? boolean check the digest of the whole file
+---@field strict? boolean the client's code is not executable during a call
 ---@field sealed? boolean not readable at rest, and in no core dump
 ---@field stateless? boolean reset after every call
 

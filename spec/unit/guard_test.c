@@ -309,7 +309,64 @@ static void a_jump_to_the_instruction_that_opens_ends_the_process(void) {
   each_mapping(1ul << 45, (1ul << 45) + SLOT_BYTES, find_wrpkru, &jump);
   CHECK(jump.at != NULL);
   int status = in_child(jump_there, (void *)jump.at, output, sizeof output);
-  CHECK(WIFSIGNALED(status));
+  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  CHECK(strstr(output, "somebody else opened it") != NULL);
+  mm_image_release(image);
+}
+
+/* --- strict --- */
+
+static struct mm_image *map_strict(void) {
+  return map_with("jump", &(struct mm_map_options){.guard = way.guard, .strict = 1});
+}
+
+static int answer(void) { return 42; }
+
+static void code_of_the_client_does_not_run_in_a_strict_call(void) {
+  struct mm_image *image = map_strict(), *lax = map_with("math", &(struct mm_map_options){0});
+  struct mm_error error;
+  uint64_t address = (uint64_t)answer, rounds = 10;
+  void *arguments[] = {&address}, *count[] = {&rounds};
+  for (int i = 0; i < 3; i++) {
+    int result = 0;
+    CHECK_EQUAL(MM_ERROR_FAULT,
+                mm_request_call(function_of(image, "jump"), &result, arguments, &error));
+    CHECK(strstr(error.message, "executing client code") != NULL);
+    CHECK(strcmp(error.symbol, "jump") == 0);
+    CHECK_EQUAL(1, error.was_reset);
+    CHECK_EQUAL(42, answer());
+    CHECK_EQUAL(MM_OK, mm_request_call(function_of(image, "wait_long"), &result, count, &error));
+    CHECK_EQUAL(7, result);
+    CHECK_EQUAL(101 + i, CALL_INT(lax, "counter_next"));
+  }
+  mm_image_release(image);
+  mm_image_release(lax);
+}
+
+static int started;
+
+static void *work(void *stop) {
+  uint64_t rounds = 0;
+  __atomic_fetch_add(&started, 1, __ATOMIC_SEQ_CST);
+  while (!__atomic_load_n((int *)stop, __ATOMIC_RELAXED)) rounds += (uint64_t)answer() + 1;
+  return (void *)rounds;
+}
+
+static void other_threads_wait_for_the_end_of_a_strict_call(void) {
+  struct mm_image *image = map_strict();
+  int (*wait_long)(uint64_t) = stub_of(image, "wait_long");
+  pthread_t workers[3];
+  int stop = 0;
+  started = 0;
+  for (int i = 0; i < 3; i++) pthread_create(&workers[i], NULL, work, &stop);
+  while (__atomic_load_n(&started, __ATOMIC_SEQ_CST) < 3) usleep(1000);
+  for (int i = 0; i < 50; i++) CHECK_EQUAL(7, wait_long(20000));
+  __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+  for (int i = 0; i < 3; i++) {
+    void *rounds = NULL;
+    pthread_join(workers[i], &rounds);
+    CHECK(rounds != NULL);
+  }
   mm_image_release(image);
 }
 
@@ -323,6 +380,8 @@ static void all_tests(void) {
   RUN(a_stateless_image_forgets_every_call);
   RUN(its_results_and_arguments_are_there_all_the_same);
   RUN(a_fault_and_a_hook_are_no_exception);
+  RUN(code_of_the_client_does_not_run_in_a_strict_call);
+  RUN(other_threads_wait_for_the_end_of_a_strict_call);
   if (way.guard == MM_GUARD_PAGES) RUN(there_are_keys_or_an_error_that_says_so);
   if ((way.guard & ~SEALED) == MM_GUARD_KEYS) {
     RUN(images_beyond_the_last_key_are_guarded_by_pages);

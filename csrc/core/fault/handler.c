@@ -4,6 +4,7 @@
 #include "core/gate/gate.h"
 #include "core/guard/guard.h"
 #include "core/guard/keys.h"
+#include "core/guard/strict.h"
 #include "core/mediation/mediation.h"
 
 #include <signal.h>
@@ -123,6 +124,7 @@ static bool redirect(uint64_t address, ucontext_t *context) {
 
 static void host_fault(int signal, siginfo_t *info, ucontext_t *context) {
   uint64_t address = (uint64_t)info->si_addr;
+  if (access_of(signal, context) == MM_ACCESS_EXECUTE && mm__strict_wait(address)) return;
   if (info->si_code > 0 && (signal == SIGSEGV || signal == SIGBUS) && MM__IN_ARENA(address)) {
     uint32_t access = access_of(signal, context);
     uint64_t instruction = (uint64_t)context->uc_mcontext.gregs[REG_RIP];

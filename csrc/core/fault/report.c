@@ -19,6 +19,9 @@ void mm__outcome_text(const struct mm__outcome *outcome, char *text, size_t size
   else if (outcome->overflow)
     mm__format(text, size, "stack overflow (%s %s 0x%lx)", signal,
                access_words[outcome->access & 3], outcome->address);
+  else if (outcome->access == MM_ACCESS_EXECUTE && outcome->address >= MM__PAGE &&
+           !MM__IN_ARENA(outcome->address))
+    mm__format(text, size, "%s executing client code at 0x%lx", signal, outcome->address);
   else if (outcome->access)
     mm__format(text, size, "%s %s 0x%lx", signal, access_words[outcome->access & 3],
                outcome->address);

@@ -7,6 +7,7 @@
 #include "core/gate/gate.h"
 #include "core/gate/stub_ring.h"
 #include "core/guard/keys.h"
+#include "core/guard/strict.h"
 
 const char mm__callback_freed[] = "called a callback that was freed";
 
@@ -90,6 +91,7 @@ void mm__callback_cross(struct mm__callback_frame *frame) {
   frame->image_mark = mark;
   frame->failed = 0;
   thread->anchor->selector = 0;
+  if (thread->strict_depth) mm__strict_open();
   mm__fs_write(frame->host_fs);
   if (thread->deferred) mm__deferred_raise(thread);
 }
@@ -115,7 +117,10 @@ void mm__callback_finish(struct mm__callback_frame *frame) {
   thread->anchor->selector = 1;
   mm__fs_write(frame->image_fs);
   leave(&mm__callbacks[frame->index]);
-  if (frame->failed)
+  int32_t strict = thread->strict_depth ? mm__strict_close() : MM_OK;
+  if (strict != MM_OK)
+    outcome = (struct mm__outcome){.status = strict};
+  else if (frame->failed)
     outcome = (struct mm__outcome){.status = MM_ERROR_CALLBACK, .text = thread->callback_text};
   else if (state->dead)
     outcome = (struct mm__outcome){.status = MM_ERROR_CALLBACK,

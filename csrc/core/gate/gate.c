@@ -5,6 +5,7 @@
 #include "core/fault/fault.h"
 #include "core/guard/guard.h"
 #include "core/guard/keys.h"
+#include "core/guard/strict.h"
 #include "core/slot/image.h"
 
 #include <sys/mman.h>
@@ -161,6 +162,7 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
   mm__image_enter(state, thread, 1);
   int32_t status = admit(record, state, frame);
   if (status == MM_OK && !limit(thread, record, state)) status = MM_ERROR_SYSTEM;
+  if (status == MM_OK && record->strict) status = mm__strict_enter(thread);
   if (status != MM_OK) {
     mm__image_leave(state);
     return refuse(thread, frame->slot, frame->export_index, status);
@@ -186,6 +188,7 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
 static void unwind(struct mm__frame *frame, struct mm__state *state,
                    struct mm__thread_record *thread) {
   bool from_image = MM__IN_ARENA(frame->host_fs);
+  if (mm__tables.records[frame->slot].strict) mm__strict_leave(thread);
   thread->anchor->selector = from_image;
   mm__fs_write(frame->host_fs);
   if (from_image) mm__states[MM__SLOT_OF(frame->host_fs)].stack = frame->caller_mark;

@@ -23,11 +23,17 @@ static uint32_t rights_of(const struct mm__thread_record *thread) {
   return keys.rest & ~thread->open_keys;
 }
 
-/* Who jumps to the instruction itself, with a value of its own, gets no further. */
+static bool is_record(const struct mm__thread_record *thread) {
+  uint64_t offset = (uint64_t)thread - (uint64_t)mm__threads;
+  return offset < sizeof mm__threads && offset % sizeof *thread == 0;
+}
+
+/* Who jumps to the instruction itself, with registers of its own, gets no further than what a
+ * thread has open anyhow. */
 static void write_rights(const struct mm__thread_record *thread) {
   uint32_t rights = (read_rights() & ~keys.taken) | rights_of(thread);
-  __asm__ volatile("wrpkru" : "+a"(rights) : "c"(0), "d"(0) : "memory");
-  if ((rights & keys.taken) == rights_of(thread)) return;
+  __asm__ volatile("wrpkru" : "+a"(rights), "+r"(thread) : "c"(0), "d"(0) : "memory");
+  if (is_record(thread) && (rights & keys.taken) == rights_of(thread)) return;
   mm__say("PKRU is %x: somebody else opened it", rights);
   mm__call(SYS_kill, mm__call(SYS_getpid), SIGKILL);
 }

@@ -395,6 +395,7 @@ static void record_image(const struct opening *opening, uint32_t stub_count) {
   record->key = (uint8_t)opening->key;
   record->sealed = opening->options->sealed != 0;
   record->stateless = opening->options->stateless != 0;
+  record->strict = opening->options->strict != 0;
   record->grants = opening->options->grants;
   record->folder_count = (uint16_t)opening->options->file_count;
   record->dead_on_fault = opening->options->dead_on_fault != 0;
