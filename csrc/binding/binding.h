@@ -56,7 +56,7 @@ enum mm__conversion {
   MM__TO_EXTENDED,
   MM__TO_STRING,
   MM__TO_POINTER,
-  MM__TO_RECORD,  /* struct, union or array: record.c */
+  MM__TO_RECORD,  /* struct, union, array or complex number: record.c */
   MM__TO_NOTHING, /* void, and what cannot cross: binding refuses it */
 };
 
@@ -72,6 +72,7 @@ struct mm__lua_function {
   struct mm_function *bound; /* NULL before the first call */
   const struct mm__export *export;
   uint32_t count;
+  size_t record_bytes;                /* of all records among them */
   struct mm__conversion_rule rules[]; /* of the parameters, then of the result */
 };
 
@@ -292,6 +293,13 @@ const struct mm__member *mm__record_field(const struct mm__registry *registry, u
                                           const char *name, uint64_t *offset);
 /* An anonymous struct or union: its fields count as those of what it is in (C11 6.7.2.1, 13). */
 bool mm__record_is_anonymous(const struct mm__registry *registry, const struct mm__member *member);
+
+/* The bit-field whose first byte is at `bytes`: sets it to the value at `index`, or raises; and
+ * pushes its value. */
+void mm__bits_from_lua(lua_State *L, int index, const struct mm__place *place,
+                       const struct mm__member *field, void *bytes);
+void mm__bits_to_lua(lua_State *L, const struct mm__place *place, const struct mm__member *field,
+                     const void *bytes);
 
 /* --- wide.c: integers that a Lua number does not hold --- */
 

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define SMALL_RECORDS 1024 /* bytes that a call keeps on the C stack */
+
 static struct mm__lua_function *self_of(lua_State *L) {
   return mm__self(L, 1, MM__FUNCTION_OBJECT, sizeof(struct mm__lua_function));
 }
@@ -22,11 +24,18 @@ const char *mm__function_prototype(const struct mm__lua_function *function) {
   return text_at(function, function->export->prototype);
 }
 
-struct mm__lua_function *mm__function_new(lua_State *L, int index,
-                                          const struct mm__export *export) {
+/* What a value takes that is handled as bytes. */
+static size_t record_bytes(const struct mm__registry *registry,
+                           const struct mm__conversion_rule *rule) {
+  return rule->conversion == MM__TO_RECORD ? registry->types[rule->type].size : 0;
+}
+
+/* Pushes a function of the image at `index` that is called as the type says. */
+static struct mm__lua_function *push_function(lua_State *L, int index,
+                                              const struct mm__export *export,
+                                              const struct mm__registry *registry,
+                                              const struct mm__type *type) {
   struct mm__lua_image *image = mm__object_at(L, index, MM__IMAGE, sizeof *image);
-  const struct mm__registry *registry = &image->handle->registry;
-  const struct mm__type *type = &registry->types[export->type];
   uint32_t count = type->member_count;
   index = mm__absolute(L, index);
   struct mm__lua_function *function = mm__object_new(
@@ -38,9 +47,19 @@ struct mm__lua_function *mm__function_new(lua_State *L, int index,
   for (uint32_t i = 0; i < count; i++)
     function->rules[i] = mm__rule_of(registry, registry->members[type->first_member + i].type);
   function->rules[count] = mm__rule_of(registry, type->target);
+  function->record_bytes = 0;
+  for (uint32_t i = 0; i <= count; i++)
+    function->record_bytes += record_bytes(registry, &function->rules[i]);
   mm__push_link(L, index);
   mm__set_link(L, -2);
   return function;
+}
+
+struct mm__lua_function *mm__function_new(lua_State *L, int index,
+                                          const struct mm__export *export) {
+  const struct mm__lua_image *image = mm__object_at(L, index, MM__IMAGE, sizeof *image);
+  const struct mm__registry *registry = &image->handle->registry;
+  return push_function(L, index, export, registry, &registry->types[export->type]);
 }
 
 /* --- calls --- */
@@ -107,6 +126,27 @@ static void cross(lua_State *L, struct mm__lua_function *function, int first, ui
   lua_error(L);
 }
 
+/* Gives each record its bytes, and fills those of the arguments. */
+static void convert(lua_State *L, const struct mm__lua_function *function, struct mm__place *place,
+                    int first, uint8_t *bytes, struct mm__value *values) {
+  for (uint32_t i = 0; i <= function->count; i++) {
+    const struct mm__conversion_rule *rule = &function->rules[i];
+    bool is_argument = i < function->count;
+    place->argument = i + 1;
+    values[i].as.bytes = bytes;
+    bytes += record_bytes(place->registry, rule);
+    if (is_argument)
+      values[i].is_temporary = lua_type(L, first + (int)i) == LUA_TFUNCTION &&
+                               mm__callback_wrap(L, first + (int)i, place, rule->type);
+    if (is_argument && rule->conversion == MM__TO_RECORD)
+      values[i].generation =
+          mm__record_from_lua(L, first + (int)i, place, rule->type, values[i].as.bytes);
+    else if (is_argument)
+      mm__value_from_lua(L, first + (int)i, place, rule, &values[i]);
+  }
+  place->argument = 0;
+}
+
 int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int self, int first,
                         uint64_t timeout_ns) {
   int got = lua_gettop(L) - first + 1;
@@ -114,20 +154,20 @@ int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int sel
   if (!function->bound || !function->image->handle) bind_now(L, function);
   if (got != (int)count) raise_count(L, function, got);
   struct mm__value values[count + 1];
-  values[count].as.bytes = NULL;
+  bool is_small = function->record_bytes <= SMALL_RECORDS;
+  uint8_t small[is_small ? function->record_bytes + 1 : 1];
   struct mm__place place = {.image = function->image,
-                            .registry = &function->image->handle->registry,
+                            .registry = function->bound->registry,
                             .call = mm__function_name(function),
                             .link = self};
-  for (uint32_t i = 0; i < count; i++) {
-    place.argument = i + 1;
-    values[i].is_temporary = lua_type(L, first + (int)i) == LUA_TFUNCTION &&
-                             mm__callback_wrap(L, first + (int)i, &place, function->rules[i].type);
-    mm__value_from_lua(L, first + (int)i, &place, &function->rules[i], &values[i]);
-  }
+  convert(L, function, &place, first, is_small ? small : lua_newuserdata(L, function->record_bytes),
+          values);
+  void *record = values[count].as.bytes;
   cross(L, function, first, timeout_ns, values);
-  place.argument = 0;
-  return mm__value_to_lua(L, &place, &function->rules[count], &values[count]);
+  const struct mm__conversion_rule *rule = &function->rules[count];
+  if (rule->conversion != MM__TO_RECORD) return mm__value_to_lua(L, &place, rule, &values[count]);
+  mm__record_to_lua(L, &place, rule->type, record, values[count].generation);
+  return 1;
 }
 
 static int call(lua_State *L) {
@@ -198,8 +238,14 @@ int mm__image_bind(lua_State *L) {
   lua_pushvalue(L, 2);
   struct mm__lua_function *function = mm__push_export(L, 1);
   if (!prototype || is_known(L, name, prototype)) return 1;
-  if (mm_bind(image->handle, name, prototype, &function->bound, &error) != MM_OK)
+  struct mm_function *bound;
+  if (mm_bind(image->handle, name, prototype, &bound, &error) != MM_OK)
     raise_for(L, function, &error);
+  if (bound->builder) { /* one way to call a variadic function: a function of its own */
+    push_function(L, 1, function->export, bound->registry, bound->type)->bound = bound;
+    return 1;
+  }
+  function->bound = bound;
   remember(L, name, prototype);
   return 1;
 }

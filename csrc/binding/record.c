@@ -34,7 +34,7 @@ static const struct mm__member *find(const struct mm__registry *registry, uint32
   for (uint32_t i = 0; i < type->member_count && depth < DEEPEST; i++) {
     const struct mm__member *member = &registry->members[type->first_member + i];
     const struct mm__member *found = NULL;
-    uint64_t inside = *offset + (uint64_t)member->value;
+    uint64_t inside = *offset + mm__field_offset(member);
     if (mm__record_is_anonymous(registry, member))
       found = find(registry, member->type, name, &inside, depth + 1);
     else if (strcmp(registry->strings + member->name, name) == 0)
@@ -51,6 +51,35 @@ const struct mm__member *mm__record_field(const struct mm__registry *registry, u
   uint8_t kind = registry->types[type].kind;
   *offset = 0;
   return kind == MM__STRUCT || kind == MM__UNION ? find(registry, type, name, offset, 0) : NULL;
+}
+
+/* --- bit-fields --- */
+
+/* That of its type, of as many bits. */
+static struct mm__conversion_rule rule_of_bits(const struct mm__registry *registry,
+                                               const struct mm__member *field) {
+  struct mm__conversion_rule rule = mm__rule_of(registry, field->type);
+  uint32_t width = mm__field_width(field);
+  if (rule.conversion == MM__TO_BOOL || width == 64) return rule;
+  if (rule.conversion == MM__TO_UNSIGNED_64) rule.conversion = MM__TO_INTEGER;
+  rule.high = (int64_t)(UINT64_MAX >> (64 - width)) >> (rule.low < 0);
+  rule.low = rule.low < 0 ? -rule.high - 1 : 0;
+  return rule;
+}
+
+void mm__bits_from_lua(lua_State *L, int index, const struct mm__place *place,
+                       const struct mm__member *field, void *bytes) {
+  struct mm__conversion_rule rule = rule_of_bits(place->registry, field);
+  struct mm__value value;
+  mm__value_from_lua(L, index, place, &rule, &value);
+  mm__bits_write(field, bytes, value.as.integer);
+}
+
+void mm__bits_to_lua(lua_State *L, const struct mm__place *place, const struct mm__member *field,
+                     const void *bytes) {
+  struct mm__conversion_rule rule = mm__rule_of(place->registry, field->type);
+  struct mm__value value = {.as.integer = mm__bits_read(place->registry, field, bytes)};
+  mm__value_to_lua(L, place, &rule, &value);
 }
 
 /* --- from Lua --- */
@@ -137,13 +166,17 @@ static void fill_fields(struct filling *filling, int table, const struct mm__pla
                       name_at(place, first), name_at(place, member));
     first = member;
     if (mm__record_is_anonymous(place->registry, member)) {
-      fill_fields(filling, table, place, member->type, bytes + member->value);
+      fill_fields(filling, table, place, member->type, bytes + mm__field_offset(member));
       continue;
     }
     part.field = name_at(place, member);
     lua_pushstring(filling->L, part.field);
     lua_rawget(filling->L, table);
-    fill(filling, lua_gettop(filling->L), &part, member->type, bytes + member->value);
+    uint8_t *at = bytes + mm__field_offset(member);
+    if (mm__field_width(member))
+      mm__bits_from_lua(filling->L, lua_gettop(filling->L), &part, member, at);
+    else
+      fill(filling, lua_gettop(filling->L), &part, member->type, at);
     lua_pop(filling->L, 1);
   }
   filling->depth--;
@@ -201,6 +234,35 @@ static bool fill_copy(struct filling *filling, int index, const struct mm__place
   return true;
 }
 
+/* A complex number is a table of its halves, `re` and `im`; a number is its real part. */
+static const char *const halves[] = {"re", "im"};
+
+static struct mm__conversion_rule rule_of_half(const struct mm__place *place, uint32_t type) {
+  uint32_t size = type_at(place, type)->size / 2;
+  uint8_t conversion = size == 4 ? MM__TO_FLOAT : size == 8 ? MM__TO_DOUBLE : MM__TO_EXTENDED;
+  return (struct mm__conversion_rule){.type = type, .conversion = conversion};
+}
+
+static void fill_complex(struct filling *filling, int index, const struct mm__place *place,
+                         uint32_t type, uint8_t *bytes) {
+  lua_State *L = filling->L;
+  struct mm__conversion_rule rule = rule_of_half(place, type);
+  uint32_t size = type_at(place, type)->size / 2;
+  bool is_table = lua_type(L, index) == LUA_TTABLE;
+  for (int i = 0; i < (is_table ? 2 : 1); i++) {
+    struct mm__value value;
+    if (is_table) {
+      lua_pushstring(L, halves[i]);
+      lua_rawget(L, index);
+    } else {
+      lua_pushvalue(L, index);
+    }
+    mm__value_from_lua(L, lua_gettop(L), place, &rule, &value);
+    memcpy(bytes + (size_t)i * size, &value.as, size == 16 ? 10 : size);
+    lua_pop(L, 1);
+  }
+}
+
 static void fill(struct filling *filling, int index, const struct mm__place *place, uint32_t type,
                  uint8_t *bytes) {
   lua_State *L = filling->L;
@@ -214,7 +276,9 @@ static void fill(struct filling *filling, int index, const struct mm__place *pla
   } else if ((kind == MM__STRUCT || kind == MM__UNION) && is_table) {
     check_names(filling, index, place, type);
     fill_fields(filling, index, place, type, bytes);
-  } else if (kind == MM__ARRAY || kind == MM__STRUCT || kind == MM__UNION) {
+  } else if (kind == MM__COMPLEX && (is_table || lua_type(L, index) == LUA_TNUMBER)) {
+    fill_complex(filling, index, place, type, bytes);
+  } else if (kind == MM__ARRAY || mm__by_value(type_at(place, type))) {
     if (!fill_copy(filling, index, place, type, bytes)) mm__place_refuse(L, index, place, type);
   } else {
     fill_scalar(filling, index, place, type, bytes);
@@ -242,13 +306,17 @@ static void show_fields(lua_State *L, const struct mm__place *place, uint32_t in
   part.outer_type = index;
   for (uint32_t i = 0; i < type->member_count; i++) {
     const struct mm__member *member = &place->registry->members[type->first_member + i];
+    const uint8_t *at = bytes + mm__field_offset(member);
     if (mm__record_is_anonymous(place->registry, member) && depth < DEEPEST) {
-      show_fields(L, place, member->type, bytes + member->value, generation, depth + 1);
+      show_fields(L, place, member->type, at, generation, depth + 1);
       continue;
     }
     part.field = name_at(place, member);
     lua_pushstring(L, part.field);
-    show(L, &part, member->type, bytes + member->value, generation, depth + 1);
+    if (mm__field_width(member))
+      mm__bits_to_lua(L, &part, member, at);
+    else
+      show(L, &part, member->type, at, generation, depth + 1);
     lua_rawset(L, -3);
   }
 }
@@ -281,6 +349,18 @@ static void show_scalar(lua_State *L, const struct mm__place *place, uint32_t ty
   if (mm__value_to_lua(L, place, &rule, &value) == 0) lua_pushnil(L);
 }
 
+static void show_complex(lua_State *L, const struct mm__place *place, uint32_t index,
+                         const uint8_t *bytes) {
+  struct mm__conversion_rule rule = rule_of_half(place, index);
+  uint32_t size = type_at(place, index)->size / 2;
+  for (uint32_t i = 0; i < 2; i++) {
+    struct mm__value value;
+    memcpy(&value.as, bytes + (size_t)i * size, size);
+    mm__value_to_lua(L, place, &rule, &value);
+    lua_setfield(L, -2, halves[i]);
+  }
+}
+
 static void show(lua_State *L, const struct mm__place *place, uint32_t index, const uint8_t *bytes,
                  uint32_t generation, int depth) {
   const struct mm__type *type = type_at(place, index);
@@ -295,6 +375,9 @@ static void show(lua_State *L, const struct mm__place *place, uint32_t index, co
   } else if (type->kind == MM__STRUCT || type->kind == MM__UNION) {
     lua_newtable(L);
     show_fields(L, place, index, bytes, generation, depth);
+  } else if (type->kind == MM__COMPLEX) {
+    lua_createtable(L, 0, 2);
+    show_complex(L, place, index, bytes);
   } else {
     show_scalar(L, place, index, bytes, generation);
   }

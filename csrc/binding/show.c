@@ -74,23 +74,44 @@ static void put_string(struct line *line, uint64_t address) {
     put(line, "0x%llx", (unsigned long long)address);
 }
 
+static bool put_integer(struct line *line, const struct mm__type *type, int64_t integer) {
+  if (type->kind == MM__BOOL)
+    put(line, "%s", integer ? "true" : "false");
+  else if (type->kind == MM__ENUM)
+    put_enum(line, type, integer);
+  else if (type->kind == MM__UNSIGNED)
+    put(line, "%llu", (unsigned long long)integer);
+  else if (type->kind == MM__SIGNED)
+    put(line, "%lld", (long long)integer);
+  else
+    return false;
+  return true;
+}
+
+static void put_float(struct line *line, uint32_t size, const uint8_t *bytes) {
+  struct mm__value value;
+  memcpy(&value.as, bytes, size);
+  put(line, "%.14Lg",
+      size == 4   ? (long double)value.as.single
+      : size == 8 ? (long double)value.as.number
+                  : value.as.extended);
+}
+
+static void put_complex(struct line *line, uint32_t size, const uint8_t *bytes) {
+  put(line, "{ re = ");
+  put_float(line, size / 2, bytes);
+  put(line, ", im = ");
+  put_float(line, size / 2, bytes + size / 2);
+  put(line, " }");
+}
+
 static void put_scalar(struct line *line, uint32_t index, const uint8_t *bytes) {
   const struct mm__type *type = &line->pointer->registry->types[index];
   struct mm__value value;
   mm__value_read(line->pointer->registry, index, bytes, &value);
-  if (type->kind == MM__BOOL)
-    put(line, "%s", value.as.integer ? "true" : "false");
-  else if (type->kind == MM__ENUM)
-    put_enum(line, type, value.as.integer);
-  else if (type->kind == MM__UNSIGNED)
-    put(line, "%llu", (unsigned long long)value.as.integer);
-  else if (type->kind == MM__SIGNED)
-    put(line, "%lld", (long long)value.as.integer);
-  else if (type->kind == MM__FLOAT)
-    put(line, "%.14Lg",
-        type->size == 4   ? (long double)value.as.single
-        : type->size == 8 ? (long double)value.as.number
-                          : value.as.extended);
+  if (put_integer(line, type, value.as.integer)) return;
+  if (type->kind == MM__FLOAT)
+    put_float(line, type->size, bytes);
   else if (type->kind == MM__STRING)
     put_string(line, (uint64_t)value.as.string);
   else if (type->kind == MM__POINTER && value.as.pointer)
@@ -107,12 +128,16 @@ static void put_fields(struct line *line, uint32_t index, const uint8_t *bytes, 
   for (uint32_t i = 0; i < type->member_count && !line->is_cut; i++) {
     const struct mm__member *member = &registry->members[type->first_member + i];
     if (i) put(line, ", ");
+    const uint8_t *at = bytes + mm__field_offset(member);
     if (mm__record_is_anonymous(registry, member)) {
-      put_fields(line, member->type, bytes + member->value, depth + 1);
-    } else {
-      put(line, "%s = ", registry->strings + member->name);
-      put_value(line, member->type, bytes + member->value, depth + 1);
+      put_fields(line, member->type, at, depth + 1);
+      continue;
     }
+    put(line, "%s = ", registry->strings + member->name);
+    if (mm__field_width(member))
+      put_integer(line, &registry->types[member->type], mm__bits_read(registry, member, at));
+    else
+      put_value(line, member->type, at, depth + 1);
   }
 }
 
@@ -142,6 +167,8 @@ static void put_value(struct line *line, uint32_t index, const uint8_t *bytes, i
     put(line, "{ ");
     put_fields(line, index, bytes, depth);
     put(line, " }");
+  } else if (type->kind == MM__COMPLEX) {
+    put_complex(line, type->size, bytes);
   } else {
     put_scalar(line, index, bytes);
   }

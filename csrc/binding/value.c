@@ -29,8 +29,7 @@ struct mm__conversion_rule mm__rule_of(const struct mm__registry *registry, uint
   if (type->kind == MM__BOOL) rule.conversion = MM__TO_BOOL;
   if (type->kind == MM__STRING) rule.conversion = MM__TO_STRING;
   if (type->kind == MM__POINTER) rule.conversion = MM__TO_POINTER;
-  if (type->kind == MM__STRUCT || type->kind == MM__UNION || type->kind == MM__ARRAY)
-    rule.conversion = MM__TO_RECORD;
+  if (mm__by_value(type) || type->kind == MM__ARRAY) rule.conversion = MM__TO_RECORD;
   if (type->kind == MM__FLOAT)
     rule.conversion = type->size == 4   ? MM__TO_FLOAT
                       : type->size == 8 ? MM__TO_DOUBLE

@@ -11,6 +11,8 @@ struct part {
   const struct mm__lua_pointer *pointer;
   uint64_t address;
   uint32_t type;
+  uint32_t size;                 /* bytes that it takes */
+  const struct mm__member *bits; /* it is that bit-field; NULL: it is none */
   struct mm__place root, place;
 };
 
@@ -26,6 +28,7 @@ static const struct mm__type *target_of(const struct mm__lua_pointer *pointer) {
 
 static void open_part(struct part *part, const struct mm__lua_pointer *pointer) {
   part->pointer = pointer;
+  part->bits = NULL;
   part->root =
       (struct mm__place){.image = pointer->image, .registry = pointer->registry, .link = 1};
   part->place = part->root;
@@ -49,7 +52,12 @@ static void find_field(lua_State *L, const struct mm__lua_pointer *pointer, cons
   part->place.field = pointer->registry->strings + member->name;
   part->address = pointer->address + offset;
   part->type = member->type;
-  uint64_t end = offset + pointer->registry->types[member->type].size;
+  part->size = pointer->registry->types[member->type].size;
+  if (mm__field_width(member)) {
+    part->bits = member;
+    part->size = (mm__field_shift(member) + mm__field_width(member) + 7) / 8;
+  }
+  uint64_t end = offset + part->size;
   if (pointer->address < pointer->low || end > pointer->high - pointer->address)
     mm__place_raise(L, &part->place, part->type, MM_ERROR_RANGE,
                     "which lies beyond the memory of the pointer");
@@ -86,6 +94,7 @@ static void find_element(lua_State *L, const struct mm__lua_pointer *pointer, in
   part->place.array = pointer;
   part->address = mm__pointer_step(L, pointer, count, true);
   part->type = pointer->target;
+  part->size = target_of(pointer)->size;
 }
 
 static void find_part(lua_State *L, const struct mm__lua_pointer *pointer, struct part *part) {
@@ -123,10 +132,13 @@ static void push_part(lua_State *L, const struct part *part) {
     push_view(L, part);
     return;
   }
-  if (mm__image_read(pointer->image->handle, pointer->generation, part->address, bytes, type->size,
+  if (mm__image_read(pointer->image->handle, pointer->generation, part->address, bytes, part->size,
                      &error) != MM_OK)
     mm__place_fail(L, &part->place, &error);
-  mm__record_to_lua(L, &part->place, part->type, bytes, pointer->generation);
+  if (part->bits)
+    mm__bits_to_lua(L, &part->place, part->bits, bytes);
+  else
+    mm__record_to_lua(L, &part->place, part->type, bytes, pointer->generation);
 }
 
 /* The upvalue is the table of methods, which a buffer has. */
@@ -149,6 +161,18 @@ static int index_view(lua_State *L) {
 
 /* --- writing --- */
 
+/* The bytes of the value at index 3. The bits around a bit-field stay what they are. */
+static uint32_t convert(lua_State *L, const struct part *part, void *bytes) {
+  const struct mm__lua_pointer *pointer = part->pointer;
+  struct mm_error error;
+  if (!part->bits) return mm__record_from_lua(L, 3, &part->place, part->type, bytes);
+  if (mm__image_read(pointer->image->handle, pointer->generation, part->address, bytes, part->size,
+                     &error) != MM_OK)
+    mm__place_fail(L, &part->place, &error);
+  mm__bits_from_lua(L, 3, &part->place, part->bits, bytes);
+  return 0;
+}
+
 static int assign(lua_State *L) {
   const struct mm__lua_pointer *pointer = self_of(L);
   struct part part;
@@ -157,13 +181,12 @@ static int assign(lua_State *L) {
   find_part(L, pointer, &part);
   if (pointer->is_const)
     mm__place_raise(L, &part.place, part.type, MM_ERROR_TYPE, "of a const object");
-  uint32_t size = pointer->registry->types[part.type].size;
-  void *bytes = size <= SMALL ? small : lua_newuserdata(L, size);
-  uint32_t generation = mm__record_from_lua(L, 3, &part.place, part.type, bytes);
+  void *bytes = part.size <= SMALL ? small : lua_newuserdata(L, part.size);
+  uint32_t generation = convert(L, &part, bytes);
   if (generation && generation != pointer->generation)
     mm__place_raise(L, &part.place, part.type, MM_ERROR_STALE,
                     "got a pointer from before the image was reset");
-  if (mm__image_write(pointer->image->handle, pointer->generation, part.address, bytes, size,
+  if (mm__image_write(pointer->image->handle, pointer->generation, part.address, bytes, part.size,
                       &error) != MM_OK)
     mm__place_fail(L, &part.place, &error);
   return 0;

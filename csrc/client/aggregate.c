@@ -32,7 +32,7 @@ static const void *find(struct search *search, uint32_t index, const char *bytes
   if (type->kind != MM__STRUCT) return found;
   for (uint32_t i = 0; i < type->member_count && !found; i++) {
     const struct mm__member *field = &search->registry->members[type->first_member + i];
-    found = find(search, field->type, bytes + field->value);
+    found = find(search, field->type, bytes + mm__field_offset(field));
     if (found && !search->member) search->member = field->name;
   }
   return found;

@@ -46,8 +46,13 @@ static int check_pointer(const struct calling *calling, uint32_t index, const vo
   return MM_OK;
 }
 
-static int check_aggregate(const struct calling *calling, uint32_t index, const void *bytes) {
+static int check_aggregate(const struct calling *calling, uint32_t index, const void *bytes,
+                           uint32_t generation) {
   const struct mm_function *function = calling->function;
+  if (generation && generation != calling->hold.generation)
+    return mm__fail(calling->error, MM_ERROR_STALE,
+                    "%s: argument %u holds a pointer from before the image was reset",
+                    name_of(function), index + 1);
   const char *member;
   uint64_t address;
   if (!mm__aggregate_foreign(function->registry, parameter_index(function, index), bytes,
@@ -153,6 +158,9 @@ static int cross(const struct calling *calling, void **arguments, struct mm__val
   const struct mm__type *type = result_type(function);
   void *room = raw;
   int status = mm__thunk_returns_memory(function->thunk) ? result_room(calling, &room) : MM_OK;
+  if (status == MM_OK && function->builder)
+    status = calling->core->stack(&calling->hold, mm__thunk_stack_bytes(function->thunk),
+                                  calling->error);
   if (status != MM_OK) return status;
   calling->hold.thread->outcome.status = MM_OK;
   mm__thunk_call(function->thunk, function->stub, room, arguments);
@@ -197,7 +205,7 @@ int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
     arguments[i] = (void *)&values[i].as;
     if (mm__by_value(type)) {
       arguments[i] = values[i].as.bytes;
-      status = check_aggregate(&calling, i, values[i].as.bytes);
+      status = check_aggregate(&calling, i, values[i].as.bytes, values[i].generation);
     } else if (kind == MM__STRING && !values[i].generation) {
       staged[i] = values[i].as.string;
       arguments[i] = &staged[i];

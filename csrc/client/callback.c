@@ -49,7 +49,9 @@ static int complete(struct mm__callback_type *type, struct mm_error *error) {
   char name[200];
   type->type = &type->registry->types[type->index];
   mm__type_text(type->registry, type->index, NULL, name, sizeof name);
-  int status = mm__thunk_make(type->registry, type->index, name, &type->thunk, error);
+  if (type->type->flags & MM__TYPE_VARIADIC)
+    return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: a callback cannot be variadic", name);
+  int status = mm__thunk_make(type->registry, type->index, UINT32_MAX, name, &type->thunk, error);
   if (status != MM_OK) return status;
   if (mm__thunk_returns_memory(type->thunk))
     return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: a callback's result is too long", name);

@@ -41,6 +41,8 @@ struct mm_function {
   const struct mm__export *export;
   const struct mm__registry *registry; /* that its type is of */
   const struct mm__type *type;
+  struct mm__builder *builder; /* of a type that spells out a variadic call; else NULL */
+  struct mm__registry spelled; /* its registry */
   struct mm__thunk *thunk;
   void *stub;
   struct mm_function *next;
@@ -84,6 +86,12 @@ int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
  * are the image's still. */
 void mm__value_read(const struct mm__registry *registry, uint32_t type, const void *bytes,
                     struct mm__value *value);
+
+/* --- bits.c: a bit-field whose first byte, mm__field_offset into its struct, is at `bytes`: its
+ * value, widened as its type is, and setting it --- */
+int64_t mm__bits_read(const struct mm__registry *registry, const struct mm__member *field,
+                      const void *bytes);
+void mm__bits_write(const struct mm__member *field, void *bytes, int64_t value);
 
 /* --- memory.c: an image's memory, as its client reads and writes it. Messages are predicates.
  * `generation`: what an address is of, 0 when that is not known. Errors of all: MM_ERROR_STALE,
@@ -189,18 +197,19 @@ void mm__list_forked(void);
 
 /* --- thunk.c: the only user of libffi --- */
 
-/* For a function type of a registry; `name` is for messages. MM_ERROR_UNSUPPORTED, _MEMORY. */
-int mm__thunk_make(const struct mm__registry *registry, uint32_t function, const char *name,
-                   struct mm__thunk **thunk, struct mm_error *error);
+/* For a function type of a registry, which is called with its first `fixed` parameters and then
+ * variable ones; `name` is for messages. MM_ERROR_UNSUPPORTED, _MEMORY. */
+int mm__thunk_make(const struct mm__registry *registry, uint32_t function, uint32_t fixed,
+                   const char *name, struct mm__thunk **thunk, struct mm_error *error);
 /* ffi_call: `arguments` are one pointer a parameter. `result` has room for 32 bytes, aligned to 16,
  * where mm__thunk_result finds the value; narrow integers come back widened. When the result goes
  * to memory, it is the address of that memory. */
 void mm__thunk_call(struct mm__thunk *thunk, void *stub, void *result, void **arguments);
+/* Of its arguments in memory. */
+uint64_t mm__thunk_stack_bytes(const struct mm__thunk *thunk);
 bool mm__thunk_returns_memory(const struct mm__thunk *thunk);
 const char *mm__thunk_result(const struct mm__thunk *thunk, const void *raw);
 void mm__thunk_free(struct mm__thunk *thunk);
-/* Of arguments in memory. */
-uint64_t mm__thunk_stack_bytes(const struct mm__thunk *thunk);
 
 /* The other way: `code` is a C function pointer of the thunk's type, which runs `run` with pointers
  * to the arguments. `result` has room for 16 bytes, and narrow integers must be widened; when the

@@ -126,6 +126,7 @@ static void free_functions(struct mm_function *function) {
   while (function) {
     struct mm_function *next = function->next;
     mm__thunk_free(function->thunk);
+    mm__builder_free(function->builder);
     free(function);
     function = next;
   }
@@ -151,25 +152,61 @@ void mm_image_release(struct mm_image *image) {
   free(image);
 }
 
-/* The type that the caller expects, for the Matchmaker to compare; without expectation our copy of
- * the registry. */
-static int bind_stub(const struct mm__core_table *core, struct mm_function *function,
-                     const char *expected, struct mm_error *error) {
+/* C11 6.5.2.2, 6: what is narrower than an int, and float, goes promoted. */
+static int check_promoted(const struct mm_function *function, const struct mm__registry *registry,
+                          uint32_t type, struct mm_error *error) {
+  const char *name = function->image->registry.strings + function->export->name;
+  uint32_t fixed = function->type->member_count;
+  for (uint32_t i = fixed; i < registry->types[type].member_count; i++) {
+    uint32_t index = registry->members[registry->types[type].first_member + i].type;
+    const struct mm__type *of = &registry->types[index];
+    bool is_small = of->kind >= MM__BOOL && of->kind <= MM__ENUM && of->size < 4;
+    bool is_single = of->kind == MM__FLOAT && of->size == 4;
+    char text[100];
+    mm__type_text(registry, index, NULL, text, sizeof text);
+    if (is_small || is_single)
+      return mm__fail(error, MM_ERROR_SIGNATURE,
+                      "%s: variable argument %u is `%s`, which C passes as `%s`", name,
+                      i - fixed + 1, text, is_small ? "int" : "double");
+  }
+  return MM_OK;
+}
+
+/* The type that the caller expects, for the Matchmaker to compare. A variadic function is called as
+ * the type says that spells the call out, so that type stays. */
+static int bind_expected(const struct mm__core_table *core, struct mm_function *function,
+                         const char *expected, uint32_t *type, struct mm_error *error) {
   struct mm_image *image = function->image;
-  uint32_t index = (uint32_t)(function->export - image->registry.exports), type;
-  if (!expected)
-    return core->bind(image->slot, image->serial, index, &image->registry, function->export->type,
-                      &function->stub, error);
-  struct mm__registry view;
+  uint32_t index = (uint32_t)(function->export - image->registry.exports);
   struct mm__builder *builder = mm__builder_new();
   if (!builder) return mm__fail(error, MM_ERROR_MEMORY, "out of memory for a prototype");
   int status = mm__builder_import(builder, &image->registry, error);
-  if (status == MM_OK) status = mm__builder_function(builder, expected, &type, error);
-  if (status == MM_OK) status = mm__builder_view(builder, &view, error);
+  if (status == MM_OK) status = mm__builder_function(builder, expected, type, error);
+  if (status == MM_OK) status = mm__builder_view(builder, &function->spelled, error);
   if (status == MM_OK)
-    status = core->bind(image->slot, image->serial, index, &view, type, &function->stub, error);
-  mm__builder_free(builder);
+    status = core->bind(image->slot, image->serial, index, &function->spelled, *type,
+                        &function->stub, error);
+  bool is_call = status == MM_OK && function->type->flags & MM__TYPE_VARIADIC &&
+                 !(function->spelled.types[*type].flags & MM__TYPE_VARIADIC);
+  if (is_call) status = check_promoted(function, &function->spelled, *type, error);
+  if (is_call && status == MM_OK) {
+    function->builder = builder;
+    function->registry = &function->spelled;
+    function->type = &function->spelled.types[*type];
+  } else {
+    *type = function->export->type;
+    mm__builder_free(builder);
+  }
   return status;
+}
+
+static int bind_stub(const struct mm__core_table *core, struct mm_function *function,
+                     const char *expected, uint32_t *type, struct mm_error *error) {
+  struct mm_image *image = function->image;
+  uint32_t index = (uint32_t)(function->export - image->registry.exports);
+  if (expected) return bind_expected(core, function, expected, type, error);
+  return core->bind(image->slot, image->serial, index, &image->registry, *type, &function->stub,
+                    error);
 }
 
 static int make_function(struct mm_image *image, const struct mm__export *export,
@@ -183,9 +220,10 @@ static int make_function(struct mm_image *image, const struct mm__export *export
   function->export = export;
   function->registry = &image->registry;
   function->type = &image->registry.types[export->type];
-  int status = bind_stub(core, function, expected, error);
+  uint32_t type = export->type, fixed = function->type->member_count;
+  int status = bind_stub(core, function, expected, &type, error);
   if (status == MM_OK)
-    status = mm__thunk_make(&image->registry, export->type, image->registry.strings + export->name,
+    status = mm__thunk_make(function->registry, type, fixed, image->registry.strings + export->name,
                             &function->thunk, error);
   if (status != MM_OK) {
     free_functions(function);

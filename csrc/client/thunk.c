@@ -167,53 +167,62 @@ static struct mm__passing *classify_all(const struct mm__registry *registry, uin
   return passing;
 }
 
-static bool prepare(struct making *making, const struct mm__type *type) {
+static bool prepare(struct making *making, uint32_t function, uint32_t fixed) {
+  const struct mm__type *type = &making->registry->types[function];
   struct mm__thunk *thunk = making->thunk;
   ffi_type *result = result_type(making, type->target);
   thunk->parameter_count = type->member_count;
-  thunk->stack_bytes = mm__classify_stack_bytes(
-      making->registry, (uint32_t)(type - making->registry->types), making->passing);
-  for (uint32_t i = 0; i < type->member_count; i++)
+  uint32_t fixed_pieces = 0;
+  for (uint32_t i = 0; i < type->member_count; i++) {
     add_parameter(making, i, making->registry->members[type->first_member + i].type);
-  return ffi_prep_cif(&thunk->interface, FFI_DEFAULT_ABI,
-                      thunk->returns_memory + thunk->piece_count, result, thunk->types) == FFI_OK;
+    if (i < fixed) fixed_pieces = thunk->returns_memory + thunk->piece_count;
+  }
+  thunk->stack_bytes = mm__classify_stack_bytes(making->registry, function, making->passing);
+  uint32_t pieces = thunk->returns_memory + thunk->piece_count;
+  ffi_status status =
+      fixed_pieces < pieces
+          ? ffi_prep_cif_var(&thunk->interface, FFI_DEFAULT_ABI, fixed_pieces, pieces, result,
+                             thunk->types)
+          : ffi_prep_cif(&thunk->interface, FFI_DEFAULT_ABI, pieces, result, thunk->types);
+  return status == FFI_OK;
 }
 
-/* libffi lays the stack out by absolute addresses, the gate moves it: they agree up to 16. */
-static const struct mm__type *unfit(const struct mm__registry *registry,
-                                    const struct mm__type *function) {
+/* Why a type cannot be passed, NULL when it can. libffi lays the stack out by absolute addresses,
+ * the gate moves it: they agree up to 16. */
+static const char *obstacle(const struct mm__type *type, bool is_result) {
+  if (!mm__by_value(type)) return NULL;
+  if (type->size == 0) return "it has no bytes";
+  if (type->flags & MM__TYPE_DISPUTED) return "compilers disagree about its unnamed bit-fields";
+  return type->align > 16 && !is_result ? "it is aligned to more than 16 bytes" : NULL;
+}
+
+static int check_types(const struct mm__registry *registry, const struct mm__type *function,
+                       const char *name, struct mm_error *error) {
   for (uint32_t i = 0; i <= function->member_count; i++) {
     bool is_result = i == function->member_count;
     uint32_t index =
         is_result ? function->target : registry->members[function->first_member + i].type;
-    const struct mm__type *type = &registry->types[index];
-    if (mm__by_value(type) && (type->size == 0 || (type->align > 16 && !is_result))) return type;
+    const char *why = obstacle(&registry->types[index], is_result);
+    char text[200];
+    if (!why) continue;
+    mm__type_text(registry, index, NULL, text, sizeof text);
+    return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: a `%s` cannot be passed by value: %s", name,
+                    text, why);
   }
-  return NULL;
+  return MM_OK;
 }
 
-static int refuse(const struct mm__registry *registry, const struct mm__type *type,
-                  const char *name, struct mm_error *error) {
-  char text[200];
-  mm__type_text(registry, (uint32_t)(type - registry->types), NULL, text, sizeof text);
-  return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: a `%s` cannot be passed by value: %s", name,
-                  text, type->size ? "it is aligned to more than 16 bytes" : "it has no bytes");
-}
-
-int mm__thunk_make(const struct mm__registry *registry, uint32_t function, const char *name,
-                   struct mm__thunk **result, struct mm_error *error) {
-  const struct mm__type *type = &registry->types[function], *bad = unfit(registry, type);
-  if (type->flags & MM__TYPE_VARIADIC)
-    return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: a variadic function cannot be called yet",
-                    name);
-  if (bad) return refuse(registry, bad, name, error);
+int mm__thunk_make(const struct mm__registry *registry, uint32_t function, uint32_t fixed,
+                   const char *name, struct mm__thunk **result, struct mm_error *error) {
+  const struct mm__type *type = &registry->types[function];
+  int status = check_types(registry, type, name, error);
+  if (status != MM_OK) return status;
   struct mm__passing *passing = classify_all(registry, function);
   struct mm__thunk *thunk = passing ? allocate(type->member_count) : NULL;
   struct making making = {thunk, registry, passing, MM__ALL_REGISTERS};
-  int status = MM_OK;
   if (!thunk)
     status = mm__fail(error, MM_ERROR_MEMORY, "out of memory for a thunk");
-  else if (!prepare(&making, type))
+  else if (!prepare(&making, function, fixed))
     status = mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: libffi cannot call it", name);
   free(passing);
   if (status == MM_OK)
@@ -225,6 +234,7 @@ int mm__thunk_make(const struct mm__registry *registry, uint32_t function, const
 
 /* --- calls --- */
 
+uint64_t mm__thunk_stack_bytes(const struct mm__thunk *thunk) { return thunk->stack_bytes; }
 bool mm__thunk_returns_memory(const struct mm__thunk *thunk) { return thunk->returns_memory; }
 const char *mm__thunk_result(const struct mm__thunk *thunk, const void *raw) {
   return (const char *)raw + thunk->result_offset;
@@ -259,8 +269,6 @@ struct mm__closure {
   mm__closure_run *run;
   void *user;
 };
-
-uint64_t mm__thunk_stack_bytes(const struct mm__thunk *thunk) { return thunk->stack_bytes; }
 
 /* Puts the pieces of the parameters together again. */
 static void entered(ffi_cif *interface, void *result, void **pieces, void *closure_) {

@@ -162,7 +162,8 @@ static int bind(uint32_t slot, uint64_t serial, uint32_t index, const struct mm_
     return mm__fail(error, MM_ERROR_NO_EXPORT, "%s has no export number %u", record->path, index);
   const struct mm__export *export = &registry->exports[index];
   if (type >= expected->type_count || expected->types[type].kind != MM__FUNCTION ||
-      !mm__type_equal(expected, type, registry, export->type)) {
+      !(mm__type_equal(expected, type, registry, export->type) ||
+        mm__type_calls(expected, type, registry, export->type))) {
     char wanted[256] = "?";
     if (type < expected->type_count)
       mm__type_text(expected, type, registry->strings + export->name, wanted, sizeof wanted);
@@ -210,6 +211,13 @@ static int limit(const struct mm__hold *hold, uint64_t timeout_ns, struct mm_err
                       granted->longest_ns / 1000000, granted->rule, timeout_ns / 1000000);
   if (status == MM_OK) mm__states[hold->slot].timeout_ns = timeout_ns;
   return status;
+}
+
+static int stack(const struct mm__hold *hold, uint64_t bytes, struct mm_error *error) {
+  if (bytes > MM__STACK_ARGUMENTS_LIMIT || bytes % 8)
+    return mm__fail(error, MM_ERROR_LIMIT, "%lu bytes of arguments on the stack", bytes);
+  mm__states[hold->slot].stack_bytes = (uint32_t)bytes;
+  return MM_OK;
 }
 
 static int stage(const struct mm__hold *hold, const void *bytes, uint64_t size, uint64_t *address,
@@ -372,6 +380,7 @@ __attribute__((section(".core_table"), used)) const struct mm__core_table mm__co
     .leave = leave,
     .keep_open = keep_open,
     .limit = limit,
+    .stack = stack,
     .stage = stage,
     .string = string,
     .claim = mm__area_claim,

@@ -140,7 +140,7 @@ struct mm__core_table {
   int (*head)(uint32_t slot, uint64_t serial, const struct mm__head **head, struct mm_error *error);
   /* Validates a thunk: the function type `type` of `expected` must equal the registered one of
    * export `index`.
-   * Gives the stub's address. */
+   * For a variadic export it may be one call of it: mm__type_calls. Gives the stub's address. */
   int (*bind)(uint32_t slot, uint64_t serial, uint32_t index, const struct mm__registry *expected,
               uint32_t type, void **stub, struct mm_error *error);
   /* Takes the image for this thread, waiting for its turn; holds nest. MM_ERROR_UNMAPPED, _DEAD. */
@@ -150,6 +150,9 @@ struct mm__core_table {
   void (*keep_open)(const struct mm__hold *hold);
   /* Within a hold: its calls may take so long, whatever the image was mapped with. */
   int (*limit)(const struct mm__hold *hold, uint64_t timeout_ns, struct mm_error *error);
+  /* Within a hold: the next call has so many bytes of arguments on the stack, whatever its export's
+   * type says: it is variadic. MM_ERROR_LIMIT. */
+  int (*stack)(const struct mm__hold *hold, uint64_t bytes, struct mm_error *error);
   /* Within a hold: copies bytes (NULL: zeros) into the image's mailbox and says where they are; the
    * end of the hold empties it. MM_ERROR_LIMIT when it is full. */
   int (*stage)(const struct mm__hold *hold, const void *bytes, uint64_t size, uint64_t *address,

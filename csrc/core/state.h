@@ -98,6 +98,7 @@ struct mm__state {
   uint64_t piece_class;  /* of the call that runs */
   uint64_t wide_classes; /* need more pieces than there can be: everything is opened for them */
   uint32_t piece_count;
+  uint32_t stack_bytes; /* of the next call's arguments; 0: as its export says */
   uint64_t timeout_ns;  /* of the calls in this hold; 0: the image's own */
   uint32_t rest;        /* PROT_ bits that pages keep at rest */
   uint32_t is_used;     /* a call ran since the last reset */

@@ -12,7 +12,6 @@
 
 #define DOC_LIMIT       65536u
 #define PROTOTYPE_LIMIT 65536u
-#define STACK_LIMIT     0x100000u
 
 struct mm__builder {
   struct mm__store store;
@@ -127,7 +126,7 @@ static bool add_export(struct mm__parser *parser, const struct mm__declarator *d
     return mm__parser_fail(parser, &declared->at, "`%s` is exported already",
                            store->strings + declared->name);
   uint64_t bytes = mm__classify_stack_bytes(&view, export.type, store->passing);
-  if (bytes > STACK_LIMIT)
+  if (bytes > MM__STACK_ARGUMENTS_LIMIT)
     return mm__parser_fail(parser, &declared->at, "its arguments are larger than 1 MiB");
   export.stack_bytes = (uint32_t)bytes;
   const struct mm__type *result = &view.types[view.types[export.type].target];

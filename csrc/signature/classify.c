@@ -29,7 +29,11 @@ static struct mm__passing classify_parts(const struct mm__registry *registry,
   }
   for (uint32_t i = 0; i < type->member_count && !whole.memory; i++) {
     const struct mm__member *field = &registry->members[type->first_member + i];
-    merge(&whole, &registry->types[field->type], &passing[field->type], (uint64_t)field->value);
+    uint32_t offset = mm__field_offset(field), width = mm__field_width(field);
+    if (width) /* as gcc and clang do: INTEGER, wherever it lies */
+      whole.integer |= (uint16_t)(bytes_mask((mm__field_shift(field) + width + 7) / 8) << offset);
+    else
+      merge(&whole, &registry->types[field->type], &passing[field->type], offset);
   }
   return whole;
 }

@@ -102,11 +102,12 @@ static bool is_variable(struct mm__parser *parser) {
          next.sign == ']';
 }
 
-static bool parse_length(struct mm__parser *parser, struct mm__step *step) {
+static bool parse_length(struct mm__parser *parser, enum mm__where where, struct mm__step *step) {
   struct mm__token at = parser->token;
   int64_t length;
   if (!mm__parse_constant(parser, &length)) return false;
-  if (length <= 0)
+  /* Nothing, as in GNU C, can only be a field. */
+  if (length < 0 || (length == 0 && where != MM__IN_FIELD))
     return mm__parser_fail(parser, &at, "an array of %ld elements is not supported", length);
   if (length > (int64_t)SIZE_LIMIT)
     return mm__parser_fail(parser, &at, "the array is larger than 2 GiB");
@@ -124,13 +125,13 @@ static bool parse_array(struct mm__parser *parser, enum mm__where where, struct 
     if (!mm__parse_qualifiers(parser, &step->is_const)) return false;
     if (mm__parser_is(parser, '*') || is_variable(parser))
       mm__parser_next(parser);
-    else if (!mm__parser_is(parser, ']') && !parse_length(parser, step))
+    else if (!mm__parser_is(parser, ']') && !parse_length(parser, where, step))
       return false;
   } else if (mm__parser_is(parser, ']')) {
-    return mm__parser_fail(parser, &step->at,
-                           where == MM__IN_FIELD ? "flexible array members are not supported"
-                                                 : "an array without a length is not supported");
-  } else if (!parse_length(parser, step)) {
+    step->is_flexible = true;
+    if (where != MM__IN_FIELD)
+      return mm__parser_fail(parser, &step->at, "an array without a length is not supported");
+  } else if (!parse_length(parser, where, step)) {
     return false;
   }
   return mm__parser_need(parser, ']', "`]`");
@@ -151,10 +152,13 @@ static bool decay(struct mm__parser *parser, struct mm__declarator *declarator) 
 static bool parse_parameter(struct mm__parser *parser, struct mm__step *step, bool only) {
   struct mm__specifiers specifiers;
   struct mm__declarator declared;
+  struct mm__attributes outer = parser->attributes;
+  parser->attributes = (struct mm__attributes){0};
   if (!mm__parse_specifiers(parser, MM__IN_PARAMETER, &specifiers) ||
       !mm__parse_declarator(parser, MM__IN_PARAMETER, specifiers.type, &declared) ||
-      !decay(parser, &declared))
+      !mm__parse_no_layout(parser, "a parameter") || !decay(parser, &declared))
     return false;
+  parser->attributes = outer;
   bool is_void = mm__parser_type(parser, declared.type.type)->kind == MM__VOID;
   if (only && is_void && !declared.name && mm__parser_is(parser, ')')) return true;
   if (!mm__parser_complete(parser, declared.type.type, &declared.at)) return false;
@@ -259,16 +263,22 @@ static bool parse_direct(struct mm__parser *parser, enum mm__where where, uint32
   }
   if (declarator->name == 0 && (where == MM__IN_FIELD || where == MM__IN_TYPEDEF))
     return mm__parser_expected(parser, "a name");
-  return parse_suffixes(parser, where, base) && !mm__parse_refused(parser);
+  return parse_suffixes(parser, where, base);
 }
 
 bool mm__parse_declarator(struct mm__parser *parser, enum mm__where where,
                           struct mm__qualified base, struct mm__declarator *declarator) {
   uint32_t first_step = parser->step_count, first_member = parser->member_count;
   *declarator = (struct mm__declarator){.type = base};
-  if (!parse_steps(parser, where, first_step, declarator)) return false;
+  if (!parse_steps(parser, where, first_step, declarator) || !mm__parse_attributes(parser) ||
+      mm__parse_refused(parser))
+    return false;
   while (parser->step_count > first_step) {
     struct mm__step step = parser->steps[--parser->step_count];
+    bool is_outermost = parser->step_count == first_step;
+    if (step.is_flexible && !is_outermost)
+      return mm__parser_fail(parser, &step.at, "an array of arrays without a length");
+    declarator->is_flexible = step.is_flexible;
     if (!apply(parser, &step, &declarator->type)) return false;
   }
   parser->member_count = first_member;

@@ -72,6 +72,7 @@ static bool parse_body(struct mm__parser *parser, uint32_t tag, const struct mm_
   struct mm__name *known;
   uint32_t first = parser->member_count;
   if (!parse_constants(parser, first) || !mm__parser_need(parser, '}', "`}`") ||
+      !mm__parse_attributes(parser) || !mm__parse_no_layout(parser, "an enum") ||
       !mm__parse_tag(parser, MM__ENUM, tag, at, &known))
     return false;
   if (!add_enum(parser, first, tag, index)) return mm__parser_store_failed(parser, at);
@@ -85,11 +86,13 @@ static bool parse_body(struct mm__parser *parser, uint32_t tag, const struct mm_
   return true;
 }
 
-bool mm__parse_enumeration(struct mm__parser *parser, enum mm__where where,
-                           struct mm__specifiers *specifiers) {
+static bool parse_enum(struct mm__parser *parser, enum mm__where where,
+                       struct mm__specifiers *specifiers) {
   struct mm__name *known;
   uint32_t tag = 0;
-  if (mm__parse_refused(parser)) return false;
+  if (!mm__parse_attributes(parser) || mm__parse_refused(parser) ||
+      !mm__parse_no_layout(parser, "an enum"))
+    return false;
   struct mm__token at = parser->token;
   if (at.kind == MM__TOKEN_NAME && !mm__parser_name(parser, &tag)) return false;
   specifiers->is_untagged = tag == 0;
@@ -105,4 +108,13 @@ bool mm__parse_enumeration(struct mm__parser *parser, enum mm__where where,
     return mm__parser_fail(parser, &at, "unknown type `enum %s`", parser->store->strings + tag);
   specifiers->type.type = known->type;
   return true;
+}
+
+bool mm__parse_enumeration(struct mm__parser *parser, enum mm__where where,
+                           struct mm__specifiers *specifiers) {
+  struct mm__attributes outer = parser->attributes;
+  parser->attributes = (struct mm__attributes){0};
+  bool good = parse_enum(parser, where, specifiers);
+  parser->attributes = outer;
+  return good;
 }

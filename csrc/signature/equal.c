@@ -19,10 +19,10 @@ static bool same_name(struct pair *in, uint32_t a, uint32_t b) {
   return strcmp(in->a->strings + a, in->b->strings + b) == 0;
 }
 
+/* As many as `b` has. */
 static bool members_equal(struct pair *in, const struct mm__type *a, const struct mm__type *b,
                           bool names, int depth) {
-  if (a->member_count != b->member_count) return false;
-  for (uint32_t i = 0; i < a->member_count; i++) {
+  for (uint32_t i = 0; i < b->member_count; i++) {
     const struct mm__member *left = &in->a->members[a->first_member + i];
     const struct mm__member *right = &in->b->members[b->first_member + i];
     if (names && (left->value != right->value || !same_name(in, left->name, right->name)))
@@ -58,12 +58,14 @@ static bool equal(struct pair *in, uint32_t index_a, uint32_t index_b, int depth
   case MM__ARRAY:
     return equal(in, a->target, b->target, depth - 1);
   case MM__FUNCTION:
-    return equal(in, a->target, b->target, depth - 1) && members_equal(in, a, b, false, depth - 1);
+    return a->member_count == b->member_count && equal(in, a->target, b->target, depth - 1) &&
+           members_equal(in, a, b, false, depth - 1);
   case MM__ENUM:
     return same_name(in, a->name, b->name);
   case MM__STRUCT:
   case MM__UNION:
-    return same_name(in, a->name, b->name) && members_equal(in, a, b, true, depth - 1);
+    return a->member_count == b->member_count && same_name(in, a->name, b->name) &&
+           members_equal(in, a, b, true, depth - 1);
   default:
     return true;
   }
@@ -73,4 +75,15 @@ bool mm__type_equal(const struct mm__registry *a, uint32_t type_a, const struct 
                     uint32_t type_b) {
   struct pair in = {a, b, 0};
   return equal(&in, type_a, type_b, DEPTH_LIMIT);
+}
+
+bool mm__type_calls(const struct mm__registry *a, uint32_t call, const struct mm__registry *b,
+                    uint32_t function) {
+  const struct mm__type *spelled = &a->types[call], *variadic = &b->types[function];
+  struct pair in = {a, b, 0};
+  if (spelled->kind != MM__FUNCTION || spelled->flags & MM__TYPE_VARIADIC) return false;
+  if (!(variadic->flags & MM__TYPE_VARIADIC) || spelled->member_count < variadic->member_count)
+    return false;
+  return equal(&in, spelled->target, variadic->target, DEPTH_LIMIT) &&
+         members_equal(&in, spelled, variadic, false, DEPTH_LIMIT);
 }

@@ -181,6 +181,7 @@ static bool parse_declaration(struct mm__parser *parser) {
   struct mm__specifiers specifiers;
   struct mm__declarator declared;
   struct mm__token start = parser->token;
+  parser->attributes = (struct mm__attributes){0};
   if (!mm__parse_specifiers(parser, MM__IN_TYPEDEF, &specifiers)) return false;
   if (mm__parser_is(parser, ';')) {
     if (!specifiers.is_aggregate || specifiers.is_typedef)
@@ -191,7 +192,9 @@ static bool parse_declaration(struct mm__parser *parser) {
   if (specifiers.is_aggregate && parser->token.kind == MM__TOKEN_END)
     return mm__parser_expected(parser, "`;`");
   do {
-    if (!mm__parse_declarator(parser, MM__IN_TYPEDEF, specifiers.type, &declared)) return false;
+    if (!mm__parse_declarator(parser, MM__IN_TYPEDEF, specifiers.type, &declared) ||
+        !mm__parse_no_layout(parser, "a typedef"))
+      return false;
     if (!specifiers.is_typedef)
       return mm__parser_fail(parser, &declared.at, "`%s` is not a type",
                              parser->store->strings + declared.name);
@@ -210,7 +213,8 @@ bool mm__parse_prototype(struct mm__parser *parser, struct mm__declarator *decla
   struct mm__specifiers specifiers;
   struct mm__token start = parser->token;
   if (!mm__parse_specifiers(parser, MM__IN_PROTOTYPE, &specifiers) ||
-      !mm__parse_declarator(parser, MM__IN_PROTOTYPE, specifiers.type, declarator))
+      !mm__parse_declarator(parser, MM__IN_PROTOTYPE, specifiers.type, declarator) ||
+      !mm__parse_no_layout(parser, "a function"))
     return false;
   mm__parser_take(parser, ';');
   if (parser->token.kind != MM__TOKEN_END) return mm__parser_expected(parser, "the end");

@@ -23,14 +23,22 @@ enum mm__where { MM__IN_PROTOTYPE, MM__IN_PARAMETER, MM__IN_FIELD, MM__IN_TYPEDE
 /* One step of a declarator, from its name outwards: "pointer to", "array of", "function returning".
  * */
 struct mm__step {
-  uint8_t kind;    /* MM__POINTER, MM__ARRAY, MM__FUNCTION */
-  bool is_const;   /* the pointer itself */
-  bool decays;     /* the outermost array of a parameter */
-  bool variadic;   /* the function */
-  uint32_t length; /* of the array */
-  uint32_t first;  /* the function's parameters on the stack of members */
-  uint32_t count;  /* of them */
+  uint8_t kind;     /* MM__POINTER, MM__ARRAY, MM__FUNCTION */
+  bool is_const;    /* the pointer itself */
+  bool decays;      /* the outermost array of a parameter */
+  bool variadic;    /* the function */
+  bool is_flexible; /* the array has no length */
+  uint32_t length;  /* of the array */
+  uint32_t first;   /* the function's parameters on the stack of members */
+  uint32_t count;   /* of them */
   struct mm__token at;
+};
+
+/* Those that change a layout. */
+struct mm__attributes {
+  bool is_packed;
+  uint32_t align;      /* bytes, 0: none */
+  struct mm__token at; /* one of them */
 };
 
 struct mm__parser {
@@ -41,6 +49,8 @@ struct mm__parser {
   const char *text;
   struct mm__token token; /* the next one */
   uint32_t depth;         /* of recursion */
+  /* Read since what is being declared began; who begins something in it keeps them meanwhile. */
+  struct mm__attributes attributes;
   /* Stacks: what is nested is off them before what it is nested in goes on. */
   struct mm__step *steps;
   struct mm__member *members;
@@ -57,6 +67,7 @@ struct mm__specifiers {
 struct mm__declarator {
   struct mm__qualified type;
   uint32_t name;       /* 0: none */
+  bool is_flexible;    /* a field that is an array without a length */
   struct mm__token at; /* the name, or where it could stand */
 };
 
@@ -104,6 +115,10 @@ bool mm__parse_specifiers(struct mm__parser *parser, enum mm__where where,
 bool mm__parse_qualifiers(struct mm__parser *parser, bool *is_const);
 bool mm__parse_refused(
     struct mm__parser *parser); /* true, and an error, at what is not supported */
+/* attribute.c: takes what is there. */
+bool mm__parse_attributes(struct mm__parser *parser);
+/* Fails when there were attributes that `what` cannot have: "a typedef". */
+bool mm__parse_no_layout(struct mm__parser *parser, const char *what);
 /* aggregate.c; the token is behind the word */
 bool mm__parse_aggregate(struct mm__parser *parser, enum mm__where where, uint8_t kind,
                          struct mm__specifiers *specifiers);

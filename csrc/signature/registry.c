@@ -46,6 +46,16 @@ static bool complete_object(const struct mm__type *type) {
          !(type->flags & MM__TYPE_INCOMPLETE);
 }
 
+/* A bit-field lies in as few bytes as hold it, which may be one more than its type has. */
+static bool fits(const struct mm__type *type, const struct mm__member *field,
+                 const struct mm__type *of) {
+  uint32_t shift = mm__field_shift(field), width = mm__field_width(field);
+  uint64_t size = width ? (shift + width + 7) / 8 : of->size;
+  bool is_integer = of->kind >= MM__BOOL && of->kind <= MM__ENUM && of->kind != MM__FLOAT;
+  if (field->value < 0 || mm__field_offset(field) + size > type->size) return false;
+  return width ? is_integer && shift < 8 && width <= of->size * 8 : shift == 0;
+}
+
 static const char *check_fields(const struct mm__registry *view, uint32_t index) {
   const struct mm__type *type = &view->types[index];
   for (uint32_t i = 0; i < type->member_count; i++) {
@@ -53,8 +63,7 @@ static const char *check_fields(const struct mm__registry *view, uint32_t index)
     if (field->type >= index) return "a type that contains itself";
     const struct mm__type *of = &view->types[field->type];
     if (!complete_object(of)) return "a field without a size";
-    if (field->value < 0 || (uint64_t)field->value + of->size > type->size)
-      return "a field outside of its type";
+    if (!fits(type, field, of)) return "a field outside of its type";
   }
   return NULL;
 }
@@ -94,7 +103,9 @@ static const char *check_array(const struct mm__registry *view, uint32_t index) 
 static const char *check_type(const struct mm__registry *view, uint32_t index) {
   const struct mm__type *type = &view->types[index];
   const char *bad = "a type that makes no sense";
-  if (type->kind >= MM__KIND_COUNT || type->flags > 15 || type->size > SIZE_LIMIT) return bad;
+  bool is_aggregate = type->kind == MM__STRUCT || type->kind == MM__UNION;
+  if (type->kind >= MM__KIND_COUNT || type->size > SIZE_LIMIT) return bad;
+  if (type->flags > 31 || (type->flags & MM__TYPE_DISPUTED && !is_aggregate)) return bad;
   if (type->name >= view->string_bytes || type->alias >= view->string_bytes)
     return "a name outside of the strings";
   if (type->target >= view->type_count) return "a type that does not exist";
@@ -167,7 +178,7 @@ static const char *check_exports(const struct mm__registry *view) {
     if (!view->strings[export->prototype]) return "an export without a prototype";
     if (export->type >= view->type_count || view->types[export->type].kind != MM__FUNCTION)
       return "an export that is not a function";
-    if (export->stack_bytes % 8 || export->stack_bytes > 0x100000 ||
+    if (export->stack_bytes % 8 || export->stack_bytes > MM__STACK_ARGUMENTS_LIMIT ||
         export->stack_bytes > stack_limit(view, &view->types[export->type]))
       return "an export with impossible arguments";
     if (export->flags && !returns_x87(view, export)) return "an export with an impossible result";

@@ -33,11 +33,14 @@ enum mm__type_flags {
   MM__TYPE_VARIADIC = 2,   /* a function with ... */
   MM__TYPE_INCOMPLETE = 4, /* a struct, union or enum that was only named */
   MM__TYPE_CONST_NAME = 8, /* `alias` is the name of the const type */
+  MM__TYPE_DISPUTED = 16,  /* a struct or union that gcc and clang pass by value differently */
 };
 
 enum mm__export_flags {
   MM__EXPORT_X87 = 1, /* its result is an aggregate that comes back in st(0) */
 };
+
+#define MM__STACK_ARGUMENTS_LIMIT 0x100000u /* bytes of a call's arguments in memory */
 
 /* 32 bytes. Names are offsets into the strings, 0 (the empty string) for none. A type refers only
  * to types by index; only a pointer may refer to a type with a higher index than its own (so values
@@ -55,12 +58,26 @@ struct mm__type {
   uint32_t alias; /* the typedef name it was reached by ("size_t"), 0 when none */
 };
 
-/* A field (value: offset in bytes), a constant (value), or a parameter (value: 0). */
+/* A field (value: where it lies), a constant (value), or a parameter (value: 0). */
 struct mm__member {
   uint32_t name;
   uint32_t type;
   int64_t value;
 };
+
+/* Where a field lies: from which byte; for a bit-field also from which bit of that byte, and how
+ * many bits wide it is. Bits count from the lowest (psABI x86-64 3.1.2). */
+#define MM__FIELD(offset, shift, width)                                                            \
+  ((int64_t)((uint64_t)(offset) | (uint64_t)(shift) << 32 | (uint64_t)(width) << 40))
+static inline uint32_t mm__field_offset(const struct mm__member *field) {
+  return (uint32_t)field->value;
+}
+static inline uint32_t mm__field_shift(const struct mm__member *field) {
+  return (uint32_t)(field->value >> 32) & 0xff;
+}
+static inline uint32_t mm__field_width(const struct mm__member *field) {
+  return (uint32_t)(field->value >> 40); /* 0: no bit-field */
+}
 
 struct mm__export {
   uint32_t name;
@@ -103,6 +120,11 @@ const struct mm__export *mm__registry_find(const struct mm__registry *registry, 
  * are nested too deep, or too large, to be compared in a bounded time count as different. */
 bool mm__type_equal(const struct mm__registry *a, uint32_t type_a, const struct mm__registry *b,
                     uint32_t type_b);
+
+/* Whether `call` is a function type that spells out one call of the variadic type `function`: the
+ * same result, the same parameters, and then those of that call. */
+bool mm__type_calls(const struct mm__registry *a, uint32_t call, const struct mm__registry *b,
+                    uint32_t function);
 
 /* Writes the canonical C text of a type, declaring `name` if it is not NULL ("const char *word",
  * "int (*f)(int)").

@@ -120,10 +120,10 @@ static bool is_one_of(const struct mm__parser *parser, const char *const *words,
 
 bool mm__parse_refused(struct mm__parser *parser) {
   static const char *const words[] = {
-      "__attribute__", "__int128",  "__int128_t", "__uint128_t",    "_Imaginary",
-      "_Atomic",       "_Alignas",  "_Alignof",   "_Static_assert", "_Thread_local",
-      "_Generic",      "__asm__",   "asm",        "__typeof__",     "typeof",
-      "sizeof",        "_Float128", "__float128", "va_list",        "__builtin_va_list"};
+      "__attribute__", "__int128",   "__int128_t",     "__uint128_t",      "_Imaginary",
+      "_Atomic",       "_Alignof",   "_Static_assert", "_Thread_local",    "_Generic",
+      "__asm__",       "asm",        "__typeof__",     "typeof",           "sizeof",
+      "_Float128",     "__float128", "va_list",        "__builtin_va_list"};
   if (!is_one_of(parser, words, sizeof words / sizeof *words)) return false;
   mm__parser_fail(parser, &parser->token, "`%.*s` is not supported", (int)parser->token.length,
                   parser->text + parser->token.start);
@@ -134,7 +134,7 @@ bool mm__parse_qualifiers(struct mm__parser *parser, bool *is_const) {
   static const char *const words[] = {"volatile",   "__volatile__", "restrict",
                                       "__restrict", "__restrict__", "__extension__"};
   for (;; mm__parser_next(parser)) {
-    if (mm__parse_refused(parser)) return false;
+    if (!mm__parse_attributes(parser) || mm__parse_refused(parser)) return false;
     if (mm__parser_word(parser, "const") || mm__parser_word(parser, "__const"))
       *is_const = true;
     else if (!is_one_of(parser, words, sizeof words / sizeof *words))
@@ -224,6 +224,8 @@ bool mm__parse_starts_type(struct mm__parser *parser, const struct mm__token *to
   *starts = false;
   if (token->kind != MM__TOKEN_NAME) return true;
   at.token = *token;
+  *starts = mm__parser_word(&at, "_Alignas") || mm__parser_word(&at, "__attribute__");
+  if (*starts) return true;
   if (!mm__parse_qualifiers(&at, &is_const)) {
     parser->status = at.status;
     return false;

@@ -142,6 +142,47 @@ static void leaves_no_x87_register_behind(void) {
   CHECK(a == 3);
 }
 
+static void spells_variadic_calls_out(void) {
+  struct mm_function *total;
+  int count = 12, none = 0;
+  long terms[12], sum;
+  void *arguments[13] = {&count};
+  for (int i = 0; i < 12; i++) {
+    terms[i] = 1l << (i * 5);
+    arguments[i + 1] = &terms[i];
+  }
+  must(mm_bind(image, "total",
+               "long (int, long, long, long, long, long, long, long, long, long, long, long, long)",
+               &total, &error),
+       &error);
+  must(mm_request_call(total, &sum, arguments, &error), &error);
+  CHECK_EQUAL(0x84210842108421, sum);
+  must(mm_bind(image, "total", "long (int)", &total, &error), &error);
+  must(mm_request_call(total, &sum, (void *[]){&none}, &error), &error);
+  CHECK_EQUAL(0, sum);
+  must(mm_bind(image, "total", "long (int, ...)", &total, &error), &error);
+  must(mm_request_call(total, &sum, (void *[]){&none}, &error), &error);
+  CHECK_EQUAL(0, sum);
+}
+
+static void checks_how_a_variadic_call_is_spelled(void) {
+  static const char *const rows[][2] = {
+      {"long (int, float)", "total: variable argument 1 is `float`, which C passes as `double`"},
+      {"long (int, long, short)", "variable argument 2 is `short`, which C passes as `int`"},
+      {"long (int, bool)", "`bool`, which C passes as `int`"},
+      {"long (long, long)", "expected `long total(long, long)`, the image has"},
+      {"int (int, long)", "expected `int total(int, long)`"},
+      {"long (void)", "expected `long total(void)`"},
+      {"long (int, long, ...)", "expected `long total(int, long, ...)`"},
+  };
+  struct mm_function *function;
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    CHECK_EQUAL(MM_ERROR_SIGNATURE, mm_bind(image, "total", rows[i][0], &function, &error));
+    if (!strstr(error.message, rows[i][1])) printf("# %s\n", error.message);
+    CHECK(strstr(error.message, rows[i][1]) != NULL);
+  }
+}
+
 static void all_tests(void) {
   connect_client();
   image = map_image("aggregate");
@@ -153,6 +194,8 @@ static void all_tests(void) {
   RUN(takes_only_pointers_of_the_image);
   RUN(leaves_the_result_alone_after_a_fault);
   RUN(leaves_no_x87_register_behind);
+  RUN(spells_variadic_calls_out);
+  RUN(checks_how_a_variadic_call_is_spelled);
   mm_image_release(image);
   must(mm_finalize(&error), &error);
 }

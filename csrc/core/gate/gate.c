@@ -132,9 +132,9 @@ static void cross(struct mm__frame *frame, const struct mm__record *record,
   frame->entry = entry->address;
   frame->image_mxcsr = record->mxcsr;
   frame->image_x87 = record->x87_control;
-  frame->stack_bytes = entry->stack_bytes;
+  if (!frame->stack_bytes) frame->stack_bytes = entry->stack_bytes;
   mm__fs_write(record->tls_base);
-  frame->image_stack = (state->stack - entry->stack_bytes) & ~15ul;
+  frame->image_stack = (state->stack - frame->stack_bytes) & ~15ul;
   state->stack = frame->image_stack;
   ((struct mm__thread_record *)frame->thread)->anchor->selector = 1;
   state->calls++;
@@ -160,6 +160,8 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
     mm__thread_ready(thread);
   }
   mm__image_enter(state, thread, 1);
+  frame->stack_bytes = state->stack_bytes;
+  state->stack_bytes = 0;
   int32_t status = admit(record, state, frame);
   if (status == MM_OK && !limit(thread, record, state)) status = MM_ERROR_SYSTEM;
   if (status == MM_OK && record->strict) status = mm__strict_enter(thread);
