@@ -115,6 +115,13 @@ describe("make install #slow", function()
       "LUA_CPATH=%s/?.so %s client.lua", sources, sources, modules, lua)))
   end)
 
+  it("installs every Lua file of the sources", function()
+    local sources = succeed("cd lua && find matchmaker -name '*.lua' | sort")
+    assert.equal(sources, succeed(("cd %s/share/lua/%s && find matchmaker -name '*.lua' | sort")
+      :format(prefix, version)))
+    assert.matches("matchmaker/cli/inspect.lua", sources)
+  end)
+
   it("puts DESTDIR before everything, and into nothing", function()
     local root = folder .. "/root"
     succeed(("%s install PREFIX=/opt/mm DESTDIR=%s"):format(make, root))
@@ -128,56 +135,5 @@ describe("make install #slow", function()
     succeed(("%s install PREFIX=%s"):format(make, other))
     succeed(("%s uninstall PREFIX=%s"):format(make, other))
     assert.equal("", succeed(("find %s -not -type d"):format(other)))
-  end)
-end)
-
-describe("the command matchmaker", function()
-  local function command(words)
-    return output_of(("MATCHMAKER_LUA=%s bin/matchmaker %s"):format(lua, words))
-  end
-
-  it("answers wrong usage with status 2 and one line", function()
-    for _, words in ipairs { "nonsense", "call", "inspect", "inspect --svg x", "doctor x" } do
-      local status, output = command(words)
-      assert.equal(2, status, words)
-      assert.matches("^matchmaker: [^\n]+\n$", output)
-    end
-  end)
-
-  it("answers failure with status 1 and one line that names the file", function()
-    local status, output = command("inspect /nowhere/at-all.mmi")
-    assert.equal(1, status)
-    assert.matches("^matchmaker: [^\n]*/nowhere/at%-all%.mmi[^\n]*\n$", output)
-  end)
-
-  it("lists its commands", function()
-    local status, output = command("help")
-    assert.equal(0, status)
-    for _, name in ipairs { "snapshot", "inspect", "call", "ps", "doctor" } do
-      assert.matches("matchmaker " .. name, output)
-    end
-  end)
-
-  it("calls an export with arguments of its types", function()
-    local image = build .. "/image/math.mmi"
-    local status, output = command(("call %s add 1 2"):format(image))
-    assert.equal("3\n", output)
-    assert.equal(0, status)
-  end)
-
-  it("says what an image is", function()
-    local image = build .. "/image/math.mmi"
-    local status, output = command("inspect " .. image)
-    assert.equal(0, status, output)
-    assert.matches("int add%(int a, int b%)", output)
-    status, output = command("inspect --json " .. image)
-    assert.equal(0, status, output)
-    assert.matches("^{.*}\n$", output)
-  end)
-
-  it("says what this machine offers", function()
-    local status, output = command("doctor")
-    assert.equal(0, status, output)
-    assert.matches("kernel +yes", output)
   end)
 end)

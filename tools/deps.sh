@@ -9,6 +9,7 @@ has_header() { echo "#include <$1>" | "${CC:-cc}" -E - >/dev/null 2>&1; }
 has_command() { command -v "$1" >/dev/null 2>&1; }
 has_module() { "$1" -e "require '$2'" >/dev/null 2>&1; }
 has_busybox() { ! ldd "$(command -v busybox)" >/dev/null 2>&1 && has_command busybox; } # a static one
+has_shared() { ldconfig -p 2>/dev/null | grep -q "$1" || /sbin/ldconfig -p 2>/dev/null | grep -q "$1"; }
 has_dictionary() { ls /usr/share/hunspell/*.aff >/dev/null 2>&1; }
 has_big_dictionary() { ls /usr/share/hunspell/hu_HU.aff /usr/share/hunspell/tr_TR.aff >/dev/null 2>&1 || has_dictionary; }
 
@@ -37,6 +38,8 @@ has_command lua5.4|lua5.4
 has_library lua5.4|liblua5.4-dev
 has_command busted|lua-busted
 has_module luajit lfs|lua-filesystem
+has_shared libreadline.so.8|libreadline8
+has_command tmux|tmux
 has_command luacheck|lua-check
 has_command luarocks|luarocks
 has_command clang-format|clang-format

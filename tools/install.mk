@@ -12,7 +12,8 @@ export PC
 ROOT        = $(DESTDIR)$(PREFIX)
 LUA_NUMBERS = $(patsubst lua%,%,$(filter lua5.%,$(LUAS))) $(if $(filter lua5.1,$(LUAS)),,$(if $(filter luajit,$(LUAS)),5.1))
 module_of   = $(B)/lua/$(if $(filter lua$(1),$(LUAS)),lua$(1),luajit)/matchmaker/core.so
-LUA_FILES   = $(wildcard lua/matchmaker/*.lua)
+LUA_FILES   = $(shell cd lua && find matchmaker -name '*.lua')
+put_lua     = $(foreach file,$(LUA_FILES),install -D -m 644 lua/$(file) $(1)/$(file) &&) true
 
 install: all ## install under PREFIX (/usr/local), with DESTDIR before it
 	install -d $(ROOT)/bin $(ROOT)/include/matchmaker $(ROOT)/lib/pkgconfig $(ROOT)/share/matchmaker
@@ -30,9 +31,8 @@ install: all ## install under PREFIX (/usr/local), with DESTDIR before it
 	  'snapshots a native server into an image' '-L$${libdir} -lmatchmaker-server' \
 	  >$(ROOT)/lib/pkgconfig/matchmaker-server.pc
 	install -m 644 share/matchmaker/gdb.py $(B)/matchmaker.elf $(ROOT)/share/matchmaker
-	$(foreach n,$(LUA_NUMBERS),install -d $(ROOT)/share/lua/$(n)/matchmaker $(ROOT)/lib/lua/$(n)/matchmaker && \
-	  install -m 644 $(LUA_FILES) $(ROOT)/share/lua/$(n)/matchmaker && \
-	  install -m 755 $(call module_of,$(n)) $(ROOT)/lib/lua/$(n)/matchmaker/core.so &&) true
+	$(foreach n,$(LUA_NUMBERS),$(call put_lua,$(ROOT)/share/lua/$(n)) && \
+	  install -D -m 755 $(call module_of,$(n)) $(ROOT)/lib/lua/$(n)/matchmaker/core.so &&) true
 
 uninstall: ## remove what install put there
 	rm -f $(addprefix $(ROOT)/bin/,matchmaker matchmaker-launch) $(ROOT)/include/matchmaker.h \
@@ -45,8 +45,8 @@ uninstall: ## remove what install put there
 .PHONY: rock rock-install
 rock: $(B)/matchmaker-launch $(B)/lua/rock/matchmaker/core.so
 rock-install:
-	install -d $(ROCK_LUADIR)/matchmaker $(ROCK_LIBDIR)/matchmaker $(ROCK_BINDIR)
-	install -m 644 $(LUA_FILES) $(ROCK_LUADIR)/matchmaker
+	install -d $(ROCK_LIBDIR)/matchmaker $(ROCK_BINDIR)
+	$(call put_lua,$(ROCK_LUADIR))
 	install -m 755 $(B)/lua/rock/matchmaker/core.so $(ROCK_LIBDIR)/matchmaker
 	install -m 755 bin/matchmaker $(B)/matchmaker-launch $(ROCK_BINDIR)
 ifdef ROCK_INCDIR

@@ -263,6 +263,30 @@ _Noreturn void mm__place_fail(lua_State *L, const struct mm__place *place, struc
 /* "NAME: the result", "x of `struct point`" */
 void mm__place_text(const struct mm__place *place, char *text, size_t size);
 
+/* --- inspect.c --- */
+
+/* inspect(image or path, whole): all facts in one table, or nil and an error; `whole`: checks the
+ * digest of all the file. */
+int mm__inspect_for(lua_State *L);
+
+/* --- machine.c --- */
+
+/* machine(): a table of booleans, what this machine and kernel offer. */
+int mm__machine(lua_State *L);
+
+/* --- terminal.c --- */
+
+/* Pushes the table of what a session at a terminal wants. */
+void mm__terminal_open(lua_State *L);
+/* Whether SIGINT only sets a flag; the flag, which taking it clears. */
+void mm__interrupt_take(bool taken);
+bool mm__interrupt_came(void);
+
+/* --- editor.c --- */
+
+/* Adds the line editor to the table on top of the stack. */
+void mm__editor_open(lua_State *L);
+
 /* --- value.c --- */
 
 struct mm__conversion_rule mm__rule_of(const struct mm__registry *registry, uint32_t type);

@@ -75,6 +75,17 @@ static int refuse(lua_State *L) {
   mm__raise(L, MM_ERROR_ARGUMENT, "%s: exports are not assigned to", mm__image_name(image_of(L)));
 }
 
+/* Behind its prototype, a little to the right. */
+static void add_doc(luaL_Buffer *buffer, const char *doc) {
+  if (!doc || !*doc) return;
+  luaL_addstring(buffer, "\n    ");
+  for (; *doc; doc++)
+    if (*doc == '\n')
+      luaL_addstring(buffer, "\n    ");
+    else
+      luaL_addchar(buffer, *doc);
+}
+
 static int text(lua_State *L) {
   struct mm_image *handle = image_of(L)->handle;
   luaL_Buffer buffer;
@@ -82,6 +93,7 @@ static int text(lua_State *L) {
   for (uint32_t i = 0; i < mm_export_count(handle); i++) {
     if (i) luaL_addchar(&buffer, '\n');
     luaL_addstring(&buffer, mm_export_prototype(handle, i));
+    add_doc(&buffer, mm_export_doc(handle, i));
   }
   luaL_pushresult(&buffer);
   return 1;

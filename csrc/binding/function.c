@@ -263,6 +263,11 @@ static int field(lua_State *L) {
   const struct mm__lua_function *function = self_of(L);
   const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
   const char *value = NULL;
+  if (strcmp(name, "image") == 0) {
+    mm__push_link(L, 1);
+    lua_rawgeti(L, -1, 2); /* image.c says what is in a link */
+    return 1;
+  }
   if (strcmp(name, "name") == 0) value = mm__function_name(function);
   if (strcmp(name, "prototype") == 0) value = mm__function_prototype(function);
   if (strcmp(name, "doc") == 0) value = text_at(function, function->export->doc);

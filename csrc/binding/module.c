@@ -112,6 +112,8 @@ static const luaL_Reg functions[] = {
     {"clients", mm__clients},
     {"layout", mm__view_layout},
     {"pairs", mm__view_pairs},
+    {"inspect", mm__inspect_for},
+    {"machine", mm__machine},
     {"use_cdata", mm__use_cdata},
     {NULL, NULL},
 };
@@ -140,6 +142,8 @@ int luaopen_matchmaker_core(lua_State *L) {
   push_session(L);
   lua_newtable(L);
   mm__set_functions(L, functions);
+  mm__terminal_open(L);
+  lua_setfield(L, -2, "terminal");
   lua_pushlightuserdata(L, NULL);
   lua_setfield(L, -2, "null");
   lua_pushliteral(L, MM_VERSION);

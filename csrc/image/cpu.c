@@ -117,12 +117,20 @@ void mm__cpu_features(uint32_t words[MM__CPU_WORDS]) {
   }
 }
 
+const char *mm__cpu_name(const uint32_t words[MM__CPU_WORDS], uint32_t *next) {
+  while (*next < FEATURE_COUNT) {
+    const struct feature *feature = &features[(*next)++];
+    if (words[feature->word] >> feature->bit & 1) return feature->name;
+  }
+  return NULL;
+}
+
 const char *mm__cpu_missing(const uint32_t needed[MM__CPU_WORDS],
                             const uint32_t present[MM__CPU_WORDS]) {
-  uint32_t missing[MM__CPU_WORDS];
+  uint32_t missing[MM__CPU_WORDS], first = 0;
   for (uint32_t i = 0; i < MM__CPU_WORDS; i++) missing[i] = needed[i] & ~present[i];
-  for (uint32_t i = 0; i < FEATURE_COUNT; i++)
-    if (missing[features[i].word] >> features[i].bit & 1) return features[i].name;
+  const char *name = mm__cpu_name(missing, &first);
+  if (name) return name;
   for (uint32_t i = 0; i < MM__CPU_WORDS; i++)
     if (missing[i] != 0) return "a feature without a name";
   return NULL;

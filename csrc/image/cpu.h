@@ -17,5 +17,8 @@ void mm__cpu_features(uint32_t words[MM__CPU_WORDS]);
  * is missing. */
 const char *mm__cpu_missing(const uint32_t needed[MM__CPU_WORDS],
                             const uint32_t present[MM__CPU_WORDS]);
+/* The name of the first feature in `words` from number *next on, which moves behind it; NULL behind
+ * the last. */
+const char *mm__cpu_name(const uint32_t words[MM__CPU_WORDS], uint32_t *next);
 
 #endif

@@ -96,6 +96,57 @@ local core = require "matchmaker.core"
 
 ---@class mm.callback a Lua function that an image can call; prints as its type
 ---@field free fun(self: mm.callback) to call it from now on is a fault of the image
+---@class mm.facts what an image's head says
+---@field path string
+---@field slot integer
+---@field base integer the first address of the slot
+---@field version integer of the format
+---@field server string the command that it was made from
+---@field created integer seconds since the epoch
+---@field page_bytes integer
+---@field head_bytes integer
+---@field file_bytes integer
+---@field memory_bytes integer
+---@field hooks integer functions that run at each map
+---@field needs { kind: string, detail?: string }[]
+---@field cpu string[] features that its code was selected for
+---@field cpu_missing string[] those that this CPU lacks
+---@field segments mm.segment[]
+---@field modules { low: integer, high: integer, bias: integer, path: string, build_id?: string }[]
+---@field exports mm.export[] by name
+---@field types mm.type[] which refer to each other by their place in this list
+---@field stack { low: integer, high: integer }
+---@field heap { low: integer, high: integer }
+---@field mailbox { low: integer, high: integer }
+
+---@class mm.segment
+---@field low integer
+---@field high integer
+---@field offset integer in the file
+---@field file_bytes integer
+---@field protection string "r-x"
+---@field kind "text"|"constants"|"data"|"jit"|"nothing"
+---@field owner string the module's name, or "heap", "stack", "mailbox", "mapped"
+
+---@class mm.export
+---@field name string
+---@field prototype string
+---@field doc? string
+---@field type integer
+---@field address integer
+
+---@class mm.type
+---@field kind string "void", "bool", "signed", "unsigned", "float", "enum", "string", "pointer",
+--- "array", "struct", "union" or "function"
+---@field text string as C spells it
+---@field name? string the spelling of a scalar, the tag of a struct, union or enum
+---@field alias? string the typedef that it was reached by
+---@field size integer
+---@field align integer
+---@field target? integer of a pointer, array, enum; the result of a function
+---@field length? integer of an array
+---@field members? { name?: string, type?: integer, value?: integer }[] fields with their offsets,
+--- constants with their values, parameters
 
 ---@class mm.config
 ---@field images? integer mapped images at once (256)
@@ -157,6 +208,17 @@ mm.clients = core.clients
 ---from 0. From Lua 5.2 on, `pairs` does it.
 ---@type fun(view: mm.pointer): function
 mm.pairs = core.pairs
+---All facts of an image, of its file (which is not mapped) or as it is mapped: segments, modules,
+---types, exports, needs, CPU features.
+---@param source string|mm.image
+---@param whole? boolean check the digest of the whole file
+---@return mm.facts?
+---@return mm.error?
+function mm.inspect(source, whole) return require("matchmaker.facts").of(source, whole) end
+
+---Prints what an image, an export, a pointer, an error or the module is.
+---@param value? any
+function mm.help(value) print(require("matchmaker.help").text(value)) end
 
 ---Like `assert`, which in Lua 5.1 and 5.2 does not take error objects.
 ---@generic T

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/digest.h"
+#include "client/inspect.h"
 #include "image/arena.h"
 #include "image/format.h"
 #include "matchmaker.h"
@@ -298,12 +299,16 @@ static void tells_another_version(void) {
   restore();
 }
 
-static void names_a_cpu_feature_that_is_missing(void) {
+static void names_a_cpu_feature_that_is_missing_and_inspects_all_the_same(void) {
   struct mm__facts *facts = facts_of(head);
+  struct mm__inspection inspection;
   for (uint32_t word = 0; word < MM__CPU_WORDS; word++) {
     facts->cpu[word] = ~0u;
     put_signed();
     CHECK(map_status(NULL) == MM_ERROR_CPU && says("feature"));
+    CHECK(mm__inspect(copy_path, false, &inspection, NULL) == MM_OK);
+    CHECK(inspection.head.facts->cpu[word] == ~0u);
+    mm__inspect_end(&inspection);
     facts->cpu[word] = facts_of(whole)->cpu[word];
   }
   restore();
@@ -550,7 +555,7 @@ int main(int count_of_arguments, char **arguments) {
   RUN(refuses_any_byte_of_its_head_changed, rounds);
   RUN(survives_lies_with_a_right_digest, rounds);
   RUN(tells_another_version);
-  RUN(names_a_cpu_feature_that_is_missing);
+  RUN(names_a_cpu_feature_that_is_missing_and_inspects_all_the_same);
   RUN(tells_another_page_size);
   RUN(refuses_a_segment_that_leaves_its_slot);
   RUN(refuses_an_export_that_is_not_in_its_code);

@@ -1,0 +1,16 @@
+-- `matchmaker snapshot` is the launcher's, which bin/matchmaker starts; here is what it says.
+return {
+  usage = "snapshot [-o FILE] [--slot N] [--env NAME]... SERVER [ARG...]",
+  summary = "Runs a server until it snapshots itself, and keeps its image.",
+  help = [[
+  -o FILE      the image; without it the server's name and `.mmi`
+  --slot N     the place in the arena, 1 to 767; without it chosen by the image's name,
+               away from those of the images beside it
+  --env NAME   keep one more variable of the environment; all that is in memory is kept
+               in the file, so only PATH, HOME, LANG, LC_*, TZ and LD_LIBRARY_PATH are by
+               themselves
+
+examples:
+  matchmaker snapshot ./dict words.txt
+  matchmaker snapshot -o hu.mmi ./spell_server hu_HU.aff hu_HU.dic]],
+}

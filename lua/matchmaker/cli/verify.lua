@@ -1,0 +1,28 @@
+-- `matchmaker verify`: whether every byte of an image is as it was written.
+local core = require "matchmaker.core"
+local shell = require "matchmaker.cli.shell"
+
+return {
+  usage = "verify [--quiet] IMAGE...", words = 1, more = true, options = { quiet = true },
+  summary = "Checks whole files: shape, registry, digests; nothing is mapped.",
+  help = [[
+  --quiet   say nothing of what is intact
+
+What is damaged is named on standard error, with what is wrong and where. That an image is
+intact does not mean that it can be mapped here: `matchmaker inspect` says what it wants.
+
+examples:
+  matchmaker verify hu.mmi
+  matchmaker verify --quiet /srv/images/*.mmi && echo all well]],
+  run = function(words, options)
+    local status = shell.DONE
+    for _, path in ipairs(words) do
+      local facts, err = core.inspect(path, true)
+      if not facts then status = shell.complain(shell.FAILED, err) end
+      if facts and not options.quiet then
+        print(("%s: intact, %.0f bytes"):format(path, facts.file_bytes))
+      end
+    end
+    return status
+  end,
+}

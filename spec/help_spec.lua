@@ -1,0 +1,81 @@
+-- mm.help, and what print shows: exploring from any Lua, with nothing else at hand.
+local support = require "spec.support"
+local help = require "matchmaker.help"
+local mm = require "matchmaker"
+
+describe("print", function()
+  support.guard(before_each, after_each)
+
+  it("shows all prototypes with their docs", function()
+    local text = tostring(support.map("pointer").exports)
+    assert.matches("\nstruct box *box_new(int value)\n    a box that box_free frees\n", text, 1,
+      true)
+    assert.matches("\nint box_get(const struct box *box)\nstruct box *box_kept(void)\n    a box",
+      text, 1, true)
+    assert.matches("int order(const void *base, size_t count, compare_t compare)\n" ..
+      "    like qsort\n    second line", tostring(support.map("described").exports), 1, true)
+  end)
+
+  it("shows an image in one line, and a function as its prototype", function()
+    local image = support.map("math")
+    assert.matches("^image math%.mmi %(slot %d+, 27 exports, pages%)$", tostring(image))
+    assert.equal("int add(int a, int b)", tostring(image.exports.add))
+    assert.equal(image, image.exports.add.image)
+  end)
+end)
+
+describe("mm.help", function()
+  support.guard(before_each, after_each)
+
+  it("tells of a function its types, its place and whether it may be called", function()
+    local text = help.text(support.map("described").exports.mix)
+    assert.matches("^color_t %*mix%(", text)
+    for _, part in ipairs {
+      "  typedef struct { uint8_t red; uint8_t green; uint8_t blue; } color_t;",
+      "  union word { uint32_t whole; uint8_t bytes[4]; };",
+      "  enum unit { METRE = 1, FOOT = -2 };",
+      "  in described.mmi, module described, at 0x", "  may be called; guard `pages`",
+    } do assert.matches(part, text, 1, true) end
+  end)
+
+  it("tells of an image its facts, types and exports", function()
+    local text = help.text(support.map("math"))
+    for _, part in ipairs { "math.mmi, 74", " calls, ", "enum color {", "  int add(int a, int b)\n",
+                            "      the sum\n" } do
+      assert.matches(part, text, 1, true)
+    end
+  end)
+
+  it("tells of an image that is dead or gone that it is", function()
+    local image = assert(mm.map(support.image("crash"), { on_fault = "dead" }))
+    pcall(image.exports.read_null)
+    assert.matches("dead after a fault, until it is reset", help.text(image))
+    assert.matches("not to be called: the image is dead", help.text(image.exports.read_null))
+    local read_null = image.exports.read_null
+    assert(image:unmap())
+    assert.matches("^int read_null%(void%)\n  SIGSEGV, reading 0\n  not to be called: the image " ..
+      "is not mapped$", help.text(read_null))
+    assert.matches("unmapped", help.text(image))
+  end)
+
+  it("tells of an error its facts", function()
+    local err = support.error_of(support.map("crash").exports.read_null)
+    local text = help.text(err)
+    assert.matches("^read_null: SIGSEGV", text)
+    for _, part in ipairs { "kind +fault", "signal +SIGSEGV", "address +0x0", "was_reset +true" } do
+      assert.matches(part, text)
+    end
+  end)
+
+  it("tells of the module what it has, and of anything what it is", function()
+    for name in help.text(mm):gmatch("mm%.([%a_]+)") do assert.is_not_nil(mm[name], name) end
+    assert.equal(help.text(), help.text(mm))
+    assert.matches("4\n  number", help.text(4))
+    assert.matches("a pointer", help.text(support.map("pointer").exports.box_kept()))
+  end)
+
+  it("prints", function()
+    local code = [[require("matchmaker").help(require("matchmaker"))]]
+    assert.equal(help.text(mm) .. "\n", support.output(code))
+  end)
+end)
