@@ -7,7 +7,8 @@ local function run(words) return shell.run(command .. words) end
 local function output(words) return shell.output(command .. words) end
 local function call(image, words) return run(("call %s %s"):format(support.image(image), words)) end
 
-local COMMANDS = { "snapshot", "inspect", "call", "verify", "describe", "ps", "doctor" }
+local COMMANDS = { "snapshot", "inspect", "call", "repl", "verify", "describe", "ps",
+                   "doctor" }
 
 describe("the command matchmaker", function()
   it("answers wrong usage with status 2 and one line", function()
@@ -150,5 +151,56 @@ describe("matchmaker doctor", function()
       assert.matches("\n" .. row .. " +%a+", text)
     end
     assert.matches('^%[{.*"name":"kernel".*}%]$', output("doctor --json"))
+  end)
+end)
+
+describe("completion in bash", function()
+  -- What is offered for the last of some words.
+  local function offered(...)
+    local words = {}
+    for i, word in ipairs { "matchmaker", ... } do words[i] = shell.quote(word) end
+    return shell.output(("bash -c %s"):format(shell.quote(([[
+      matchmaker() { MM_BUILD=%s MATCHMAKER_LUA=%s bin/matchmaker "$@"; }
+      . share/bash-completion/completions/matchmaker
+      COMP_WORDS=(%s)
+      COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+      _matchmaker
+      printf '%%s\n' "${COMPREPLY[@]}"]]):format(support.build, support.lua,
+      table.concat(words, " ")))))
+  end
+
+  it("offers commands, options, values and exports", function()
+    assert.equal("describe\ndoctor", offered("d"))
+    assert.equal("--timeout", offered("call", "--t"))
+    assert.equal("--svg", offered("inspect", "--s"))
+    assert.equal("output", offered("call", "--grant", "o"))
+    assert.equal("add\nadd_double", offered("call", support.image("math"), "add"))
+    assert.matches("math.mmi", offered("verify", support.image("math"):sub(1, -5)), 1, true)
+    assert.equal("", offered("call", support.image("math"), "add", "1"))
+  end)
+
+  it("knows every command and every option that there is", function()
+    local text = shell.read("share/bash-completion/completions/matchmaker")
+    local known = {}
+    for names, options in text:gmatch("\n  ([%l| ]+)%) options='([^']*)'") do
+      for name in names:gmatch("%l+") do known[name] = options .. " " end
+    end
+    for _, name in ipairs(COMMANDS) do
+      assert.matches("[ ']" .. name .. "[ ']", text)
+      for option in output(name .. " --help"):gmatch("\n  (%-%-?%l+)") do
+        assert.matches(option .. " ", known[name], 1, true)
+      end
+    end
+  end)
+end)
+
+describe("the man page", function()
+  it("has every command, and no warning of its formatter", function()
+    local page = "share/man/man1/matchmaker.1"
+    for _, name in ipairs(COMMANDS) do
+      assert.matches("\n.B " .. name .. "\n", shell.read(page), 1, true)
+    end
+    local result = shell.run("! command -v groff || LC_ALL=C groff -man -Tascii -ww -z " .. page)
+    assert.equal("", result.stderr)
   end)
 end)

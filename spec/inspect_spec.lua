@@ -89,3 +89,39 @@ describe("matchmaker inspect", function()
       "echo $?"):format(command, support.image("pointer"))))
   end)
 end)
+
+describe("matchmaker inspect --svg", function()
+  local folder = shell.folders(before_each, after_each)
+
+  local function draw(name, words)
+    return shell.output(("%s inspect --svg %s %s"):format(command, words or "",
+      support.image(name)))
+  end
+
+  it("draws each segment with its kind and size", function()
+    local text, all = draw("math"), assert(facts.of(support.image("math")))
+    local _, titles = text:gsub("<title>0x%x+%-0x%x+ ", "")
+    assert.equal(#all.segments, titles)
+    assert.matches(">libc.so.6</text>", text, 1, true)
+    assert.matches("74.1 MiB in memory", text, 1, true)
+    shell.write(folder("a.svg"), text)
+    assert.equal("ok", shell.output(("python3 -c 'import xml.dom.minidom as m; " ..
+      "m.parse(\"%s\"); print(\"ok\")'"):format(folder("a.svg"))))
+  end)
+
+  it("marks the pages that a call changed, and no others", function()
+    local few = tonumber(draw("memory", "--call 'dirty(0)'"):match("bold\">(%d+) page"))
+    local many = tonumber(draw("memory", "--call 'dirty 40'"):match("bold\">(%d+) page"))
+    assert.equal(40, many - few)
+  end)
+
+  it("says what is wrong with a call", function()
+    for words, status in pairs { ["--svg --call 'nobody'"] = 1, ["--svg --call '1'"] = 2,
+                                 ["--svg --call 'add 1,'"] = 2, ["--call 'add 1, 2'"] = 2,
+                                 ["--svg --call 'add \"x\", 2'"] = 1 } do
+      local result = shell.run(("%s inspect %s %s"):format(command, words, support.image("math")))
+      assert.equal(status, result.status, words)
+      assert.matches("^matchmaker: [^\n]+\n$", result.stderr)
+    end
+  end)
+end)

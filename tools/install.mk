@@ -30,6 +30,9 @@ install: all ## install under PREFIX (/usr/local), with DESTDIR before it
 	printf '%s\nName: matchmaker-server\nDescription: %s\nLibs: %s\n' "$$PC" \
 	  'snapshots a native server into an image' '-L$${libdir} -lmatchmaker-server' \
 	  >$(ROOT)/lib/pkgconfig/matchmaker-server.pc
+	install -D -m 644 share/man/man1/matchmaker.1 $(ROOT)/share/man/man1/matchmaker.1
+	install -D -m 644 share/bash-completion/completions/matchmaker \
+	  $(ROOT)/share/bash-completion/completions/matchmaker
 	install -m 644 share/matchmaker/gdb.py $(B)/matchmaker.elf $(ROOT)/share/matchmaker
 	$(foreach n,$(LUA_NUMBERS),$(call put_lua,$(ROOT)/share/lua/$(n)) && \
 	  install -D -m 755 $(call module_of,$(n)) $(ROOT)/lib/lua/$(n)/matchmaker/core.so &&) true
@@ -37,7 +40,8 @@ install: all ## install under PREFIX (/usr/local), with DESTDIR before it
 uninstall: ## remove what install put there
 	rm -f $(addprefix $(ROOT)/bin/,matchmaker matchmaker-launch) $(ROOT)/include/matchmaker.h \
 	  $(ROOT)/lib/libmatchmaker.* $(ROOT)/lib/libmatchmaker-server.* \
-	  $(ROOT)/lib/pkgconfig/matchmaker.pc $(ROOT)/lib/pkgconfig/matchmaker-server.pc
+	  $(ROOT)/lib/pkgconfig/matchmaker.pc $(ROOT)/lib/pkgconfig/matchmaker-server.pc \
+	  $(ROOT)/share/man/man1/matchmaker.1 $(ROOT)/share/bash-completion/completions/matchmaker
 	rm -rf $(ROOT)/include/matchmaker $(ROOT)/share/matchmaker \
 	  $(foreach n,5.1 5.2 5.3 5.4,$(ROOT)/share/lua/$(n)/matchmaker $(ROOT)/lib/lua/$(n)/matchmaker)
 

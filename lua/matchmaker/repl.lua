@@ -185,7 +185,8 @@ return function(paths, options)
   if jit then jit.off(true, true) end
   terminal.interruptible()
   local matchmaker = require "matchmaker"
-  local session = new_session(matchmaker, {})
+  local session = new_session(matchmaker, { interrupt = "error" })
+  matchmaker.assert(matchmaker.init(session.config))
   local names, err = map_all(session, paths, options)
   if not names then return nil, err end
   local reader = input.open(function(text)

@@ -1,5 +1,6 @@
 -- `matchmaker inspect`: what an image is, for people or as JSON.
 local declare = require "matchmaker.declare"
+local dirty = require "matchmaker.dirty"
 local facts = require "matchmaker.facts"
 local json = require "matchmaker.json"
 local shell = require "matchmaker.cli.shell"
@@ -63,21 +64,70 @@ local function put_exports(out, all)
   end
 end
 
+-- `spell "kutya"`, `add 1, 2` and `add(1, 2)` as a function of the exports.
+local function compile(text, exports)
+  local name, arguments = text:match("^%s*([%a_][%w_]*)%s*(.-)%s*$")
+  if not name then
+    return nil, ("--call wants an export and its arguments, not `%s`"):format(text)
+  end
+  if not arguments:find("^%b()$") then arguments = "(" .. arguments .. ")" end
+  local source = "local exports = ... return exports." .. name .. arguments
+  local chunk, why = (loadstring or load)(source, "=--call")
+  if not chunk then return nil, "--call: " .. why end
+  return function() return chunk(exports) end
+end
+
+-- The pages that one call changes in an image that was just mapped.
+local function changes(path, options)
+  local image, why, status = shell.map(path, options)
+  if not image then return nil, why, status end
+  local f, misused = compile(options.call, image.exports)
+  if not f then return nil, misused, shell.MISUSED end
+  local base = facts.of(image).base
+  local fine, list = pcall(dirty.by, base, base + 2 ^ 36, f)
+  if not fine then return nil, list, shell.FAILED end
+  return list
+end
+
+local function draw(all, options)
+  local changed, why, status
+  if options.call then
+    changed, why, status = changes(all.path, options)
+    if not changed then return shell.complain(status, why) end
+  end
+  io.write(require "matchmaker.svg"(all, options.call, changed))
+  return shell.DONE
+end
+
 return {
-  usage = "inspect [--json] IMAGE", words = 1, options = { json = true },
+  usage = "inspect [--json | --names | --svg [--call CALL]] IMAGE", words = 1,
+  options = { json = true, names = true, svg = true, call = "a call", grant = { "a name" } },
   summary = "Says what an image is, without mapping it: also one that this CPU cannot run.",
   help = [[
-  --json   everything, as one object; types refer to each other by place, from 1
+  --json         everything, as one object; types refer to each other by place, from 1
+  --names        only the names of the exports
+  --svg          a drawing: modules, segments, their sizes and kinds
+  --call CALL    map the image, make this call, and mark the pages that it changed
+  --grant NAME   what the image may do with the outside world in that call
 
 Shows size and place, what it needs of a client and of a CPU, segments, modules with their
 build ids, types, and exports with their docs.
 
 examples:
   matchmaker inspect hu.mmi
-  matchmaker inspect --json hu.mmi | jq '.exports[].prototype']],
+  matchmaker inspect --json hu.mmi | jq '.exports[].prototype'
+  matchmaker inspect --svg --call 'spell "kutya"' hu.mmi >hu.svg]],
   run = function(words, options)
     local all, err = facts.of(words[1])
     if not all then return shell.complain(shell.FAILED, err) end
+    if options.call and not options.svg then
+      return shell.complain(shell.MISUSED, "--call goes with --svg")
+    end
+    if options.svg then return draw(all, options) end
+    if options.names then
+      for _, export in ipairs(all.exports) do print(export.name) end
+      return shell.DONE
+    end
     if options.json then print(json.encode(all)) return shell.DONE end
     local out = {}
     put_summary(out, all)
