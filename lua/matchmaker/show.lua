@@ -92,6 +92,14 @@ function text_of(value, depth, seen)
   return tostring(value)
 end
 
+-- A buffer that does not fit a line.
+local function buffer_text(buffer)
+  local count = #buffer
+  local bytes = buffer:get(0, math.min(count, DUMP_BYTES))
+  local rest = count > #bytes and ("\n... %d bytes in all"):format(count) or ""
+  return ("buffer of %d bytes\n%s%s"):format(count, show.dump(bytes), rest)
+end
+
 local function function_text(f)
   return f.doc and ("%s\n    %s"):format(f.prototype, (f.doc:gsub("\n", "\n    "))) or tostring(f)
 end
@@ -103,6 +111,9 @@ function show.value(value)
   if type(value) == "string" and is_binary(value) then return show.dump(value) end
   local kind = type(value) == "userdata" and help.kind_of(value)
   if kind == "function" then return function_text(value) end
+  if kind == "pointer" and tostring(value):find("^buffer of ") and #value > 16 then
+    return buffer_text(value)
+  end
   return text_of(value, DEPTH, {})
 end
 

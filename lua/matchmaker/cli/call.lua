@@ -72,14 +72,15 @@ end
 return {
   usage = "call [--json] [--timeout SECONDS] [--grant NAME]... IMAGE EXPORT [ARG...]",
   words = 2, more = true,
-  options = { json = true, timeout = "seconds", grant = { "a name" }, guard = "pages or open" },
+  options = { json = true, timeout = "seconds", grant = { "a name" },
+              guard = "pages, keys or open" },
   summary = "Maps an image, calls one export, and prints what it returned.",
   help = [[
   --json             the result as JSON
   --timeout SECONDS  end the call when it takes longer
   --grant NAME       what the image may do with the outside world, like `output`;
                      `read=FOLDER` and `write=FOLDER` grant what lies beneath it
-  --guard NAME       `pages` (the default) or `open`
+  --guard NAME       `pages`, `keys` or `open`
 
 Arguments are read as the prototype wants them: numbers, `true` and `false`, the names of
 an enum's constants, text as it is, `null` for a null pointer, `{ x = 1 }` for a struct.

@@ -4,11 +4,11 @@ local shell = require "matchmaker.cli.shell"
 return {
   usage = "repl [--grant NAME]... [--guard NAME] [--timeout SECONDS] [IMAGE...]",
   words = 0, more = true,
-  options = { timeout = "seconds", grant = { "a name" }, guard = "pages or open" },
+  options = { timeout = "seconds", grant = { "a name" }, guard = "pages, keys or open" },
   summary = "A session: calls exports, explores images, with completion and history.",
   help = [[
   --grant NAME       what the images may do with the outside world, like `output`
-  --guard NAME       `pages` (the default) or `open`
+  --guard NAME       `pages`, `keys` or `open`
   --timeout SECONDS  end a call that takes longer
 
 Each image is a variable with its file's name. Lines are Lua; an expression shows its
