@@ -32,13 +32,13 @@ describe("the ABI,", function()
     shell.output(("luajit spec/abi/calls.lua %d %d %s"):format(seed, count, folder))
     compile(server, "server", "libmatchmaker-server.a")
     shell.output(("%s/matchmaker-launch -o %s/abi.mmi %s/server"):format(build, folder, folder))
-    compile(client, "client", "libmatchmaker.a -lffi -lelf -lpthread")
+    compile(client, "client", "libmatchmaker.a -lffi -lelf -lyaml -lpthread")
     verdict(("%s/client %s/abi.mmi"):format(folder, folder), seed)
   end
 
   local function layouts(seed, count, compiler)
     shell.output(("luajit spec/abi/layouts.lua %d %d %s"):format(seed, count, folder))
-    compile(compiler, "layouts", "libtest.a -lffi -lelf -lpthread")
+    compile(compiler, "layouts", "libtest.a -lffi -lelf -lyaml -lpthread")
     verdict(folder .. "/layouts", seed)
   end
 
