@@ -162,7 +162,7 @@ AGAIN = $(MAKE) --no-print-directory
 LUA   = $(firstword $(LUAS))
 RUN   = MM_BUILD=$(B) LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(B)/lua/$(LUA)/?.so;;' $(LUA)
 
-COMMANDS := demo check check-slow check-sanitize bench lint layers fuzz
+COMMANDS := demo check check-slow check-sanitize soak bench lint layers fuzz
 .PHONY: deps $(COMMANDS) $(COMMANDS:%=run-%) format install uninstall clean
 deps: ## install what is missing (apt; as root or with sudo)
 	@tools/deps.sh
@@ -174,12 +174,17 @@ run-check: all fixtures examples
 	@MM_BUILD=$(B) luajit tools/check.lua --lint $(LUAS)
 run-check-slow: all fixtures examples $(B)/bench/daemon
 	@MM_BUILD=$(B) luajit tools/check.lua --lint --slow $(LUAS)
+run-soak: all fixtures
+	@MM_SOAK_CALLS=$(SOAK_CALLS) MM_SOAK_SEED=$(SOAK_SEED) $(B)/unit/soak_test $$(mktemp -d)
 run-bench: all examples $(addprefix $(B)/bench/,add.so spell.so daemon mmap_floor) $(B)/image/math.mmi $(B)/fixture/big
 	@$(RUN) bench/bench.lua
 
 demo: ## the main job on real input: spell-check a text through an image
 check: ## the quick tests, under every Lua that is here, and lint
 check-slow: ## the same with the slow tests
+SOAK_CALLS ?= 350000
+SOAK_SEED  ?= 1
+soak: ## over a million calls, one in ten of which crashes; SOAK_CALLS=350000 with each guard, SOAK_SEED=1
 bench: ## ratios against the library itself, a Lua C function, a daemon and bare mmap
 
 $(B)/bench/%.so: bench/%.c

@@ -104,7 +104,8 @@ end
 local function run_unit(name)
   local folder = scratch .. "/unit"
   os.execute("rm -rf " .. folder .. " && mkdir " .. folder)
-  run_program("unit " .. name, ("%s/unit/%s %s"):format(build, name, folder))
+  run_program("unit " .. name, ("env %s %s/unit/%s %s")
+    :format(options["--slow"] and "MM_SOAK_CALLS=30000" or "", build, name, folder))
 end
 
 local function run_seeds(name)

@@ -17,8 +17,10 @@
 #include "check.h"
 #include "matchmaker.h"
 
-#define UNUSED       __attribute__((unused))
+#define UNUSED __attribute__((unused))
+#ifndef TEST_SECONDS
 #define TEST_SECONDS 100 /* after which a child counts as hanging */
+#endif
 
 #define SEALED 0x100u
 
