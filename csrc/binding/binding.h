@@ -43,6 +43,7 @@ struct mm__lua_image {
   struct mm_image *handle; /* NULL once collected */
   struct mm__session *session;
   struct mm__lua_image *next, **at; /* in the session's list */
+  uint32_t callable;                /* 1: by its stubs, too; see direct.c */
 };
 
 /* What an argument has to be, worked out once. */
@@ -242,6 +243,22 @@ bool mm__callback_from_lua(lua_State *L, int index, const struct mm__place *plac
                            struct mm__value *value);
 /* "a callback `int (int)`"; false when there is none at `index`. */
 bool mm__callback_describe(lua_State *L, int index, char *text, size_t size);
+/* (function, ...): calls it. */
+int mm__function_apply(lua_State *L);
+/* Binds it, if that was not done yet; raises. */
+void mm__function_bind(lua_State *L, struct mm__lua_function *function);
+/* Raises what a call of it ended in. */
+_Noreturn void mm__function_raise(lua_State *L, const struct mm__lua_function *function,
+                                  struct mm_error *error);
+
+/* --- direct.c: calls that LuaJIT makes by itself --- */
+
+/* Whether functions of that type can be called so. */
+bool mm__is_direct(const struct mm__registry *registry, const struct mm__type *type);
+/* The function on top of the stack is; from now on it is called so, if somebody knows how. */
+void mm__direct_mark(lua_State *L);
+/* use_direct(call): given by direct.lua; gives what it needs. */
+int mm__use_direct(lua_State *L);
 
 /* --- batch.c --- */
 

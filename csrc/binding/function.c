@@ -52,6 +52,8 @@ static struct mm__lua_function *push_function(lua_State *L, int index,
     function->record_bytes += record_bytes(registry, &function->rules[i]);
   mm__push_link(L, index);
   mm__set_link(L, -2);
+  bool is_own = type == &image->handle->registry.types[export->type];
+  if (is_own && mm__is_direct(registry, type)) mm__direct_mark(L);
   return function;
 }
 
@@ -85,8 +87,8 @@ static void push_error(lua_State *L, const struct mm__lua_function *function,
   mm__error_push(L, error);
 }
 
-static _Noreturn void raise_for(lua_State *L, const struct mm__lua_function *function,
-                                struct mm_error *error) {
+_Noreturn void mm__function_raise(lua_State *L, const struct mm__lua_function *function,
+                                  struct mm_error *error) {
   push_error(L, function, error);
   lua_error(L);
   __builtin_unreachable();
@@ -97,16 +99,17 @@ static _Noreturn void raise_count(lua_State *L, const struct mm__lua_function *f
   snprintf(error.message, sizeof error.message, "%s: %u argument%s expected, got %d: `%s`",
            mm__function_name(function), function->count, function->count == 1 ? "" : "s", got,
            mm__function_prototype(function));
-  raise_for(L, function, &error);
+  mm__function_raise(L, function, &error);
 }
 
-static void bind_now(lua_State *L, struct mm__lua_function *function) {
+void mm__function_bind(lua_State *L, struct mm__lua_function *function) {
   struct mm_error error;
+  if (function->bound && function->image->handle) return;
   if (!function->image->handle)
     mm__raise(L, MM_ERROR_UNMAPPED, "%s", mm_error_text(MM_ERROR_UNMAPPED));
   const char *name = mm__function_name(function);
   if (mm_bind(function->image->handle, name, NULL, &function->bound, &error) != MM_OK)
-    raise_for(L, function, &error);
+    mm__function_raise(L, function, &error);
 }
 
 /* The crossing, and what of it is to be raised. Lua functions among the arguments live for it. */
@@ -151,7 +154,7 @@ int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int sel
                         uint64_t timeout_ns) {
   int got = lua_gettop(L) - first + 1;
   uint32_t count = function->count;
-  if (!function->bound || !function->image->handle) bind_now(L, function);
+  mm__function_bind(L, function);
   if (got != (int)count) raise_count(L, function, got);
   struct mm__value values[count + 1];
   bool is_small = function->record_bytes <= SMALL_RECORDS;
@@ -170,7 +173,7 @@ int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int sel
   return 1;
 }
 
-static int call(lua_State *L) {
+int mm__function_apply(lua_State *L) {
   struct mm__lua_function *function = self_of(L);
   return mm__function_invoke(L, function, 1, 2, 0);
 }
@@ -240,7 +243,7 @@ int mm__image_bind(lua_State *L) {
   if (!prototype || is_known(L, name, prototype)) return 1;
   struct mm_function *bound;
   if (mm_bind(image->handle, name, prototype, &bound, &error) != MM_OK)
-    raise_for(L, function, &error);
+    mm__function_raise(L, function, &error);
   if (bound->builder) { /* one way to call a variadic function: a function of its own */
     push_function(L, 1, function->export, bound->registry, bound->type)->bound = bound;
     return 1;
@@ -277,7 +280,7 @@ static int field(lua_State *L) {
 
 void mm__function_open(lua_State *L) {
   static const luaL_Reg list[] = {
-      {"__call", call}, {"__tostring", text}, {"__index", field}, {NULL, NULL}};
+      {"__call", mm__function_apply}, {"__tostring", text}, {"__index", field}, {NULL, NULL}};
   lua_pushnil(L);
   mm__push_metatable(L, MM__FUNCTION_OBJECT);
   mm__set_functions(L, list);

@@ -99,11 +99,14 @@ int mm__request_map(lua_State *L) {
     return mm__error_return(L, &error);
   }
   add_image(image);
+  image->handle->callable = &image->callable;
+  mm__image_mark(image->handle);
   return 1;
 }
 
 void mm__image_collect(struct mm__lua_image *image) {
   if (!image->handle) return;
+  image->callable = 0;
   mm_image_release(image->handle);
   image->handle = NULL;
   *image->at = image->next;

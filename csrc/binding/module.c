@@ -115,6 +115,7 @@ static const luaL_Reg functions[] = {
     {"inspect", mm__inspect_for},
     {"machine", mm__machine},
     {"use_cdata", mm__use_cdata},
+    {"use_direct", mm__use_direct},
     {NULL, NULL},
 };
 

@@ -291,6 +291,7 @@ int mm__callback_new(struct mm_image *image, const struct mm__callback_type *typ
   }
   pthread_mutex_lock(&image->lock);
   add(&image->callbacks, callback);
+  mm__image_mark(image);
   sweep(image, core);
   pthread_mutex_unlock(&image->lock);
   *result = callback;
@@ -303,6 +304,7 @@ void mm_callback_release(struct mm_callback *callback) {
   pthread_mutex_lock(&image->lock);
   take_out(callback);
   add(&image->released_callbacks, callback);
+  mm__image_mark(image);
   sweep(image, mm__core(NULL));
   pthread_mutex_unlock(&image->lock);
 }

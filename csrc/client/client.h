@@ -33,8 +33,15 @@ struct mm_image {
   struct mm__callback_type *callback_types;
   struct mm_callback *callbacks, *released_callbacks; /* the latter ran still, when last seen */
   bool is_released;                                   /* while a call was running */
-  struct mm_image *next;                              /* of all handles */
+  bool is_mapped;                                     /* as far as this handle knows */
+  uint32_t *callable;    /* the binding's: set to whether its stubs may be called as they are */
+  struct mm_image *next; /* of all handles */
 };
+
+/* How the last call through a stub in this thread ended; as mm_take_fault, which tells more. */
+int32_t mm__call_status(void);
+/* Says in the image's word `callable` whether it is mapped and has no callbacks. */
+void mm__image_mark(struct mm_image *image);
 
 struct mm_function {
   struct mm_image *image;

@@ -98,6 +98,11 @@ char *mm__thread_text(size_t bytes) {
   return larger;
 }
 
+int32_t mm__call_status(void) {
+  const struct mm__thread *thread = here.anchor.record;
+  return thread ? thread->outcome.status : (int32_t)MM_ERROR_SYSTEM;
+}
+
 const struct mm__core_table *mm__core(struct mm_error *error) {
   const struct mm__core_table *table = __atomic_load_n(&core, __ATOMIC_ACQUIRE);
   if (!table) mm__fail(error, MM_ERROR_NOT_CONNECTED, "the Matchmaker is not mapped: call init");

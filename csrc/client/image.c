@@ -61,6 +61,10 @@ uint32_t mm__images_mapped(struct mm_client_image *images, uint32_t limit) {
   return count;
 }
 
+void mm__image_mark(struct mm_image *image) {
+  if (image->callable) *image->callable = image->is_mapped && !image->callbacks;
+}
+
 void mm__images_forked(void) { pthread_mutex_init(&lock, NULL); }
 
 /* The registry was checked by the Matchmaker; the copy is the same bytes at another address. */
@@ -114,6 +118,7 @@ int mm_request_map(const char *path, const struct mm_map_options *options, struc
   pthread_mutex_init(&handle->lock, NULL);
   add_handle(handle);
   int status = fill_handle(core, handle, path, options, error);
+  handle->is_mapped = status == MM_OK;
   if (status != MM_OK)
     mm_image_release(handle);
   else
@@ -261,8 +266,11 @@ int mm_unmap(struct mm_image *image, struct mm_error *error) {
   if (!image) return mm__fail(error, MM_ERROR_NULL, "mm_unmap got a null pointer");
   const struct mm__core_table *core = mm__core(error);
   int status = core ? core->unmap(image->slot, image->serial, error) : (int)MM_ERROR_NOT_CONNECTED;
-  if (status == MM_OK) mm__list_update();
-  return status;
+  if (status != MM_OK) return status;
+  image->is_mapped = false;
+  mm__image_mark(image);
+  mm__list_update();
+  return MM_OK;
 }
 
 int mm_image_info(struct mm_image *image, struct mm_image_info *info, struct mm_error *error) {

@@ -260,6 +260,7 @@ if has_ffi and rawget(_G, "jit") then
     views[seen] = view
     return seen
   end
+  require "matchmaker.direct"
 end
 
 mm.assert(mm.init())

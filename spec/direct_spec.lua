@@ -1,0 +1,136 @@
+-- Calls that LuaJIT makes to stubs by itself: as all others, but compiled.
+local support = require "spec.support"
+local mm = require "matchmaker"
+
+if not rawget(_G, "jit") then
+  describe("direct calls", function()
+    it("are LuaJIT's alone: elsewhere there is nothing to load", function()
+      assert.is_nil(package.loaded["matchmaker.direct"])
+    end)
+  end)
+  return
+end
+
+local ffi = require "ffi"
+
+describe("a direct call", function()
+  support.guard(before_each, after_each)
+
+  -- Runs a loop until it is compiled; the number of traces that were begun and given up, and made.
+  local function traces(f, ...)
+    local made, given_up = 0, 0
+    local function count(what)
+      if what == "stop" then made = made + 1 elseif what == "abort" then given_up = given_up + 1 end
+    end
+    jit.flush()
+    jit.attach(count, "trace")
+    local ok, err = pcall(f, ...)
+    jit.attach(count)
+    assert(ok, err)
+    return made, given_up
+  end
+
+  it("compiles into a trace, and takes no memory", function()
+    local image = support.map("math", { guard = "open" })
+    local add, sum = image.exports.add, 0
+    local function loop() for i = 1, 500 do sum = sum + add(i, 1) end end
+    local made, given_up = traces(loop)
+    collectgarbage "stop"
+    local before = collectgarbage "count"
+    loop()
+    local grown = collectgarbage "count" - before
+    collectgarbage "restart"
+    assert.equal(251500, sum)
+    assert.is_true(made >= 1)
+    assert.equal(0, given_up)
+    assert.is_true(grown < 1, grown)
+    image:unmap()
+  end)
+
+  it("refuses in a trace what is refused elsewhere, in the same words", function()
+    local image = support.map "math"
+    local add = image.exports.add
+    local wrong = { { 1 }, { 1, 2, 3 }, { 1, "2" }, { 2 ^ 31, 1 }, { 1, 0.5 }, { 1, 0 / 0 },
+      { nil, 1, n = 2 }, { {}, 1 } }
+    for _, arguments in ipairs(wrong) do
+      local count = arguments.n or #arguments
+      local messages = {}
+      for i = 1, 120 do
+        local ok, err = pcall(function()
+          if i % 2 == 0 then return image:call { "add", unpack(arguments, 1, count) } end
+          return add(unpack(arguments, 1, count))
+        end)
+        assert.is_false(ok)
+        messages[err.message] = err.kind
+      end
+      local first = next(messages)
+      assert.is_nil(next(messages, first), "two messages for one mistake")
+    end
+    image:unmap()
+  end)
+
+  it("raises a fault after the trace, and goes on", function()
+    local image = support.map "crash"
+    local crash, get, faults = image.exports.write_null, image.exports.counter_get, 0
+    for _ = 1, 200 do
+      local ok, err = pcall(crash)
+      if not ok and err.kind == "fault" and err.symbol == "write_null" then faults = faults + 1 end
+      assert.equal(100, get())
+    end
+    assert.equal(200, faults)
+    assert.matches("^write_null: SIGSEGV writing 0x0 in write_null%+0x%x+ %(crash%); " ..
+      "the image was reset$", tostring(support.error_of(crash)))
+    image:unmap()
+  end)
+
+  it("finds the image unmapped, dead, or the Matchmaker gone", function()
+    local image = support.map "math"
+    local add = image.exports.add
+    for _ = 1, 100 do add(1, 2) end
+    image:unmap()
+    for _ = 1, 100 do assert.equal("unmapped", support.error_of(add, 1, 2).kind) end
+    image = mm.assert(mm.map(support.image "crash", { on_fault = "dead" }))
+    local get = image.exports.counter_get
+    pcall(image.exports.write_null)
+    for _ = 1, 100 do assert.equal("dead", support.error_of(get).kind) end
+    assert.is_true(image:reset())
+    assert.equal(100, get())
+    image:unmap()
+    local output = support.output([[
+      local mm = require "matchmaker"
+      local image = mm.assert(mm.map(...))
+      local add = image.exports.add
+      for _ = 1, 100 do add(1, 2) end
+      mm.finalize()
+      for _ = 1, 100 do
+        local ok, err = pcall(add, 1, 2)
+        assert(not ok and (err.kind == "not_connected" or err.kind == "unmapped"), err)
+      end
+      mm.init()
+      image = mm.assert(mm.map(...))
+      print(image.exports.add(1, 2), pcall(add, 1, 2))
+    ]], support.image "math")
+    assert.matches("^3\tfalse\t", output)
+  end)
+
+  it("gives 64-bit integers exactly, as numbers where they fit", function()
+    local image = support.map "math"
+    local signed, unsigned = image.exports.i64, image.exports.u64
+    for _ = 1, 100 do
+      assert.equal(9007199254740992, signed(9007199254740992))
+      assert.equal(-5, signed(-5))
+      assert.is_true(ffi.istype("int64_t", signed(9223372036854775807LL)))
+      assert.is_true(signed(-9223372036854775807LL - 1) == -9223372036854775807LL - 1)
+      assert.is_true(unsigned(18446744073709551615ULL) == 18446744073709551615ULL)
+      assert.equal(1, unsigned(1))
+    end
+    image:unmap()
+  end)
+
+  it("ends at a deadline", function()
+    local image = mm.assert(mm.map(support.image "crash", { timeout = 0.02 }))
+    local spin = image.exports.spin
+    for _ = 1, 3 do assert.equal("deadline", support.error_of(spin).kind) end
+    image:unmap()
+  end)
+end)
