@@ -14,6 +14,11 @@ end
 local ffi = require "ffi"
 
 describe("a direct call", function()
+  setup(function() -- what the first callback takes stays
+    local image = support.map "callback"
+    image:callback("int (int)", print):free()
+    image:unmap()
+  end)
   support.guard(before_each, after_each)
 
   -- Runs a loop until it is compiled; the number of traces that were begun and given up, and made.
@@ -115,15 +120,30 @@ describe("a direct call", function()
 
   it("gives 64-bit integers exactly, as numbers where they fit", function()
     local image = support.map "math"
+    local largest = ffi.cast("int64_t", 2 ^ 62) * 2 - 1 -- wraps
+    local all_ones = ffi.cast("uint64_t", ffi.cast("int64_t", -1))
     local signed, unsigned = image.exports.i64, image.exports.u64
     for _ = 1, 100 do
       assert.equal(9007199254740992, signed(9007199254740992))
       assert.equal(-5, signed(-5))
-      assert.is_true(ffi.istype("int64_t", signed(9223372036854775807LL)))
-      assert.is_true(signed(-9223372036854775807LL - 1) == -9223372036854775807LL - 1)
-      assert.is_true(unsigned(18446744073709551615ULL) == 18446744073709551615ULL)
+      assert.is_true(ffi.istype("int64_t", signed(largest)))
+      assert.is_true(signed(-largest - 1) == -largest - 1)
+      assert.is_true(unsigned(all_ones) == all_ones)
       assert.equal(1, unsigned(1))
     end
+    image:unmap()
+  end)
+
+  it("goes the usual way while the image has callbacks", function()
+    local image = support.map "callback"
+    local call_kept, kept = image.exports.call_kept_int, 0
+    local callback = image:callback("int (int)", function(x) kept = kept + 1 return 2 * x end)
+    image.exports.keep_int(callback)
+    local sum = 0
+    for i = 1, 200 do sum = sum + call_kept(i) end
+    assert.equal(200, kept)
+    assert.equal(40200, sum)
+    callback:free()
     image:unmap()
   end)
 
