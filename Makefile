@@ -92,7 +92,7 @@ $(B)/libtest.a: $(filter-out %/main.c.o,$(sort $(CLIENT_OBJ) $(LAUNCH_OBJ) $(SER
 $(B)/%.a:
 	rm -f $@ && $(AR) rcs $@ $^
 $(B)/matchmaker-launch: $(LAUNCH_OBJ)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lelf
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ldw -lelf
 
 # ---- the Lua module, once per version; self-contained: it carries the client library ----
 define module
@@ -129,10 +129,10 @@ $(B)/fixture/%: spec/fixture/%.cc $(STATIC_SERVER)
 	$(CXX) $(FIXTURE_FLAGS) -std=c++17 -fPIE -pie $(FLAGS_$*) -o $@ $< $(STATIC_SERVER)
 $(B)/unit/%: spec/unit/%.c $(B)/libtest.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(BASE_FLAGS) $(DEPEND) -o $@ $< $(B)/libtest.a $(CLIENT_LIBS)
+	$(CC) $(CFLAGS) $(BASE_FLAGS) $(DEPEND) -o $@ $< $(B)/libtest.a -ldw $(CLIENT_LIBS)
 $(B)/fuzz/%: spec/fuzz/%.c $(B)/libtest.a $(FUZZ_MAIN)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(BASE_FLAGS) $(DEPEND) -o $@ $< $(FUZZ_MAIN) $(FUZZ_LINK) $(B)/libtest.a $(CLIENT_LIBS)
+	$(CC) $(CFLAGS) $(BASE_FLAGS) $(DEPEND) -o $@ $< $(FUZZ_MAIN) $(FUZZ_LINK) $(B)/libtest.a -ldw $(CLIENT_LIBS)
 $(B)/example/spell_server: examples/01_spell/server.c $(STATIC_SERVER)
 	@mkdir -p $(@D)
 	$(CC) -O2 -g -Wall -Wextra -Werror -Icsrc/include $(DEPEND) -fPIE -pie -o $@ $< $(STATIC_SERVER) -lhunspell-1.7

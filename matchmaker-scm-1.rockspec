@@ -21,6 +21,7 @@ external_dependencies = {
    FFI = { library = "ffi" },
    ELF = { library = "elf" },
    YAML = { library = "yaml" },
+   DW = { library = "dw" },
 }
 build = {
    type = "make",
@@ -28,7 +29,7 @@ build = {
    install_target = "rock-install",
    build_variables = {
       CFLAGS = "$(CFLAGS)",
-      LDFLAGS = "-L$(FFI_LIBDIR) -L$(ELF_LIBDIR) -L$(YAML_LIBDIR)",
+      LDFLAGS = "-L$(FFI_LIBDIR) -L$(ELF_LIBDIR) -L$(YAML_LIBDIR) -L$(DW_LIBDIR)",
       ROCK_INCDIR = "$(LUA_INCDIR)",
    },
    install_variables = {

@@ -23,7 +23,8 @@ has_command pkg-config|pkg-config
 has_header stdlib.h|libc6-dev
 has_header ffi.h|libffi-dev
 has_header libelf.h|libelf-dev
-has_header yaml.h|libyaml-dev'
+has_header yaml.h|libyaml-dev
+has_header elfutils/libdwfl.h|libdw-dev'
 other_needs='
 has_command c++|g++
 has_command luajit|luajit

@@ -114,14 +114,16 @@ struct mm__collected {
 bool mm__server_readable(const struct mm__snapshot *snapshot, uint64_t address, uint64_t bytes);
 /* The string at `address` in server memory, or NULL when it has no end there. */
 const char *mm__server_string(const struct mm__snapshot *snapshot, const void *address);
-int mm__registrations_read(const struct mm__snapshot *snapshot, struct mm__collected *collected,
-                           struct mm_error *error);
+/* `named`: lists of functions to export from the debug information, ends with NULL. */
+int mm__registrations_read(const struct mm__snapshot *snapshot, const struct mm__process *process,
+                           char **named, struct mm__collected *collected, struct mm_error *error);
 void mm__collected_free(struct mm__collected *collected);
 
 /* --- snapshot.c: what the Matchmaker calls --- */
 
-/* `server` is its name for messages, `output` an absolute path; both stay the caller's. */
-void mm__snapshot_prepare(const char *server, const char *output);
+/* `server` is its name for messages, `output` an absolute path, `named` what to export from the
+ * debug information, ends with NULL; all stay the caller's. */
+void mm__snapshot_prepare(const char *server, const char *output, char **named);
 int mm__snapshot_taken(const struct mm__snapshot *snapshot);
 void mm__server_ended(int exit_status, int signal, uint64_t instruction, uint64_t address);
 

@@ -22,6 +22,7 @@ struct options {
   const char *output;
   uint32_t slot; /* 0: chosen by name */
   char **kept;   /* names of variables, ends with NULL */
+  char **named;  /* lists of exports, ends with NULL */
   char **server; /* SERVER ARG... */
 };
 
@@ -40,7 +41,8 @@ void mm__say(const char *format, ...) {
 
 static int misuse(const char *format, const char *what) {
   mm__say(format, what);
-  mm__say("usage: matchmaker-launch [-o FILE] [--slot N] [--env NAME] SERVER [ARG...]");
+  mm__say("usage: matchmaker-launch [-o FILE] [--slot N] [--env NAME] [--export NAME,...] "
+          "SERVER [ARG...]");
   return MISUSED;
 }
 
@@ -67,7 +69,7 @@ static const char *value_of(char **arguments, int *i, const char *name) {
 
 static int parse(char **arguments, struct options *options) {
   const char *value;
-  uint32_t kept = 0;
+  uint32_t kept = 0, named = 0;
   int i = 1;
   for (; arguments[i] && arguments[i][0] == '-' && arguments[i][1] != 0; i++) {
     if (strcmp(arguments[i], "--") == 0) {
@@ -84,6 +86,8 @@ static int parse(char **arguments, struct options *options) {
       if (value[0] == 0 || strchr(value, '='))
         return misuse("--env takes the name of a variable, not \"%s\"", value);
       options->kept[kept++] = (char *)value;
+    } else if ((value = value_of(arguments, &i, "--export")) != NULL) {
+      options->named[named++] = (char *)value;
     } else {
       return misuse("%s is not an option, or lacks its value", arguments[i]);
     }
@@ -163,7 +167,7 @@ static int launch(const struct options *options, struct mm_error *error) {
   struct mm__start start = {&program, program.interpreter ? &interpreter : NULL, options->server,
                             options->kept, MM__SLOT_BASE(slot) + MM__STACK_HIGH_OFFSET};
   if ((status = mm__stack_build(&start, &serving.stack_pointer, error)) != MM_OK) goto fail;
-  mm__snapshot_prepare(options->server[0], output);
+  mm__snapshot_prepare(options->server[0], output, options->named);
   mm__program_close(&interpreter);
   mm__program_close(&program);
   status = serve(&serving, error);
@@ -179,19 +183,19 @@ fail:
 int main(int count, char **arguments) {
   struct options options = {0};
   struct mm_error error = {0};
+  int status = FAILED;
   options.kept = calloc((size_t)count + 1, sizeof *options.kept);
-  if (!options.kept) {
+  options.named = calloc((size_t)count + 1, sizeof *options.named);
+  if (!options.kept || !options.named) {
     mm__say("out of memory");
-    return FAILED;
-  }
-  int wrong = parse(arguments, &options);
-  if (wrong == 0) {
+  } else if ((status = parse(arguments, &options)) == 0) {
     signal(SIGXFSZ, SIG_IGN); /* an image over RLIMIT_FSIZE fails with EFBIG, its file is removed */
     mm__descriptors_remember();
     launch(&options, &error);
     mm__say("%s", error.message);
-    wrong = FAILED;
+    status = FAILED;
   }
+  free(options.named);
   free(options.kept);
-  return wrong;
+  return status;
 }

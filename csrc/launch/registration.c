@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "base/error.h"
+#include "launch/debug.h"
 #include "launch/launch.h"
 #include "matchmaker/server.h"
 #include "signature/builder.h"
@@ -54,8 +55,10 @@ const char *mm__server_string(const struct mm__snapshot *snapshot, const void *a
 struct reading {
   const struct mm__snapshot *snapshot;
   struct mm__builder *builder;
+  struct mm__debug *debug;
   struct mm__collected *collected;
   struct mm_error *error;
+  bool has_bare;
 };
 
 static int unreadable(const struct reading *reading, const char *what) {
@@ -76,9 +79,30 @@ static int use_type(struct reading *reading, const struct mm_registration *regis
   return mm__builder_declare(reading->builder, text, reading->error);
 }
 
+/* Without a prototype: the debug information has it. */
+static bool is_bare(const struct mm_registration *registration) {
+  return registration->kind == EXPORT && !registration->result;
+}
+
+static int use_bare(struct reading *reading, const struct mm_registration *registration) {
+  const char *name, *doc;
+  if (!is_bare(registration)) return MM_OK;
+  if (!read_string(reading, registration->name, &name) ||
+      !read_string(reading, registration->doc, &doc))
+    return unreadable(reading, "an export has no text");
+  return mm__debug_export_at(reading->debug, (uint64_t)registration->function, name, doc,
+                             reading->error);
+}
+
+static int find_bare(struct reading *reading, const struct mm_registration *registration) {
+  if (is_bare(registration)) reading->has_bare = true;
+  return MM_OK;
+}
+
 static int use_export(struct reading *reading, const struct mm_registration *registration) {
   const char *result, *name, *parameters, *doc;
   char *prototype = NULL;
+  if (is_bare(registration)) return MM_OK;
   if (!read_string(reading, registration->result, &result) || !result ||
       !read_string(reading, registration->name, &name) ||
       !read_string(reading, registration->parameters, &parameters) || (name && !parameters) ||
@@ -133,15 +157,29 @@ static int pass(struct reading *reading, uint32_t kind,
   return MM_OK;
 }
 
-int mm__registrations_read(const struct mm__snapshot *snapshot, struct mm__collected *collected,
-                           struct mm_error *error) {
-  struct reading reading = {snapshot, mm__builder_new(), collected, error};
+/* What is registered or named without a prototype, after all the types that were typed. */
+static int read_debug(struct reading *reading, const struct mm__process *process, char **named) {
+  int status = pass(reading, EXPORT, find_bare);
+  if (status != MM_OK || (!reading->has_bare && !named[0])) return status;
+  status = mm__debug_open(&reading->debug, process, reading->builder, reading->error);
+  if (status == MM_OK) status = pass(reading, EXPORT, use_bare);
+  for (; status == MM_OK && *named; named++)
+    status = mm__debug_export(reading->debug, *named, reading->error);
+  mm__debug_close(reading->debug);
+  return status;
+}
+
+int mm__registrations_read(const struct mm__snapshot *snapshot, const struct mm__process *process,
+                           char **named, struct mm__collected *collected, struct mm_error *error) {
+  struct reading reading = {
+      .snapshot = snapshot, .builder = mm__builder_new(), .collected = collected, .error = error};
   int status;
   memset(collected, 0, sizeof *collected);
   if (!reading.builder) return mm__fail(error, MM_ERROR_MEMORY, "out of memory for the registry");
   /* Types first: an export may be registered before the types that it uses. */
   if ((status = pass(&reading, TYPE, use_type)) == MM_OK &&
       (status = pass(&reading, EXPORT, use_export)) == MM_OK &&
+      (status = read_debug(&reading, process, named)) == MM_OK &&
       (status = pass(&reading, NEED, use_need)) == MM_OK)
     status = mm__builder_finish(reading.builder, &collected->registry, &collected->registry_bytes,
                                 error);

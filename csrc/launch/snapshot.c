@@ -17,11 +17,13 @@
 #define RED_ZONE_BYTES 128u /* psABI x86-64 3.2.2: below the stack pointer, still in use */
 
 static const char *server_name, *output_path;
+static char **named_exports;
 static bool has_complained; /* a snapshot failed, and why has been said */
 
-void mm__snapshot_prepare(const char *server, const char *output) {
+void mm__snapshot_prepare(const char *server, const char *output, char **named) {
   server_name = server;
   output_path = output;
+  named_exports = named;
 }
 
 /* The memory of a snapshot, cut where the kernel knows a file from memory, and where the stack is
@@ -147,7 +149,8 @@ static int write_image(const struct mm__snapshot *snapshot, const char *path,
   struct mm__source source = {0};
   int status = fill_facts(&source.facts, snapshot, error);
   if (status != MM_OK || (status = mm__process_read(&process, snapshot->slot, error)) != MM_OK ||
-      (status = mm__registrations_read(snapshot, &collected, error)) != MM_OK ||
+      (status = mm__registrations_read(snapshot, &process, named_exports, &collected, error)) !=
+          MM_OK ||
       (status = collect_regions(&regions, snapshot, &process, &source.facts, error)) != MM_OK)
     goto done;
   source.facts.needs = collected.need_bits;

@@ -57,20 +57,21 @@ void mm_register(struct mm_registration *registration) {
 }
 
 int mm_export(void *function, const char *prototype, const char *doc) {
-  if (!function || !prototype) {
+  if (!function) {
     errno = EINVAL;
     return -1;
   }
-  size_t size = strlen(prototype) + 1, doc_size = doc ? strlen(doc) + 1 : 0;
+  size_t size = prototype ? strlen(prototype) + 1 : 0, doc_size = doc ? strlen(doc) + 1 : 0;
   struct mm_registration *registration = malloc(sizeof *registration + size + doc_size);
   if (!registration) {
     errno = ENOMEM;
     return -1;
   }
   char *text = (char *)(registration + 1);
-  memcpy(text, prototype, size);
+  if (prototype) memcpy(text, prototype, size);
   if (doc) memcpy(text + size, doc, doc_size);
-  *registration = (struct mm_registration){.result = text, .doc = doc ? text + size : NULL};
+  *registration =
+      (struct mm_registration){.result = prototype ? text : NULL, .doc = doc ? text + size : NULL};
   memcpy(&registration->function, &function, sizeof function);
   mm_register(registration);
   return 0;

@@ -25,7 +25,7 @@ struct mm_map_info {
 /* One registration, linked into the list by a constructor of the file that made it. */
 struct mm_registration {
   const char *result;     /* text of the result type; a whole declaration when `kind` is a type; a
-                             need's kind */
+                             need's kind; NULL: the debug information has the prototype */
   const char *name;       /* NULL: `result` is a complete prototype with its name */
   const char *parameters; /* with its parentheses; a need's detail */
   const char *doc;        /* NULL when there is none */
@@ -41,8 +41,9 @@ void mm_register(struct mm_registration *registration);
  * when it fails. */
 int mm_snapshot(const char *path);
 
-/* Registers a function at run time. The strings are copied. Returns 0, or -1 with errno (EINVAL,
- * ENOMEM). */
+/* Registers a function at run time. The strings are copied. `prototype` NULL: name, prototype and
+ * types are those that the function has in the debug information of its program or library. Returns
+ * 0, or -1 with errno (EINVAL, ENOMEM). */
 int mm_export(void *function, const char *prototype, const char *doc);
 
 /* Registers a function called in each client after it mapped or reset the image. At most 16. */
@@ -67,6 +68,13 @@ void mm_on_map(void (*hook)(const struct mm_map_info *info));
  * registers, so that a definition with another signature does not compile. The doc string may be
  * left out. No semicolon is needed after it. */
 #define MM_EXPORT(...) MM__PICK(__VA_ARGS__, MM__EXPORT4, MM__EXPORT3, , )(__VA_ARGS__)
+
+/* MM_EXPORT_NAME(spell, "doc"): registers a function that was declared before; its prototype and
+ * its types are read from the debug information (-g) when the image is made. The doc string may be
+ * left out. No semicolon is needed after it. */
+#define MM_EXPORT_NAME(...)  MM__PICK(__VA_ARGS__, , , MM__NAME2, MM__NAME1, )(__VA_ARGS__)
+#define MM__NAME2(name, doc) MM__REGISTER(name, 0, #name, 0, doc, name, 0)
+#define MM__NAME1(name)      MM__NAME2(name, 0)
 
 /* MM_TYPE(struct point { double x, y; };): declares a type to the compiler and to the registry. */
 #define MM_TYPE(...)                                                                               \
