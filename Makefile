@@ -34,6 +34,7 @@ LAUNCH_SRC  := $(HOST_SRC) $(filter-out $(SHARED_SRC),$(wildcard csrc/image/*.c)
                $(wildcard csrc/launch/*.c)
 SERVER_SRC  := $(wildcard csrc/server/*.c)
 BINDING_SRC := $(wildcard csrc/binding/*.c)
+LUA_SERVER_SRC := $(wildcard csrc/server/lua/*.c csrc/server/lua/x86_64/*.S)
 
 # What libmatchmaker needs; tools/install.mk tells pkg-config.
 CLIENT_LIBS := -lffi -lelf -lyaml -lpthread
@@ -44,11 +45,12 @@ EMBED_OBJ  := $(B)/host/core/host/embed.S.o
 CLIENT_OBJ := $(call object,host,$(CLIENT_SRC)) $(EMBED_OBJ)
 LAUNCH_OBJ := $(call object,host,$(LAUNCH_SRC)) $(EMBED_OBJ)
 SERVER_OBJ := $(call object,host,$(SERVER_SRC))
+PARSER_OBJ := $(call object,host,$(filter csrc/base/% csrc/signature/%,$(HOST_SRC)))
 
 # The Lua versions whose headers are here; the first one runs demo, bench and the tools.
 LUAS       := $(shell for l in luajit lua5.1 lua5.2 lua5.3 lua5.4; do \
                 pkg-config --exists $$l 2>/dev/null && echo $$l; done)
-MODULES    := $(LUAS:%=$(B)/lua/%/matchmaker/core.so)
+MODULES    := $(foreach l,$(LUAS),$(B)/lua/$(l)/matchmaker/core.so $(B)/lua/$(l)/matchmaker/server/core.so)
 LIBRARIES  := $(addprefix $(B)/,libmatchmaker.so libmatchmaker.a libmatchmaker-server.so libmatchmaker-server.a)
 
 .PHONY: all no-lua help
@@ -102,6 +104,9 @@ $(B)/lua/$(1)/%.o: csrc/% Makefile | $(B)/needs
 $(B)/lua/$(1)/matchmaker/core.so: $(patsubst csrc/%,$(B)/lua/$(1)/%.o,$(BINDING_SRC)) $(B)/libmatchmaker.a
 	@mkdir -p $$(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-z,nodelete -Wl,--exclude-libs,ALL -o $$@ $$^ $(CLIENT_LIBS)
+$(B)/lua/$(1)/matchmaker/server/core.so: $(patsubst csrc/%,$(B)/lua/$(1)/%.o,$(LUA_SERVER_SRC)) $(SERVER_OBJ) $(PARSER_OBJ)
+	@mkdir -p $$(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $$@ $$^
 endef
 $(foreach l,$(LUAS),$(eval $(call module,$(l),$$(shell pkg-config --cflags $(l)))))
 

@@ -11,7 +11,7 @@ endef
 export PC
 ROOT        = $(DESTDIR)$(PREFIX)
 LUA_NUMBERS = $(patsubst lua%,%,$(filter lua5.%,$(LUAS))) $(if $(filter lua5.1,$(LUAS)),,$(if $(filter luajit,$(LUAS)),5.1))
-module_of   = $(B)/lua/$(if $(filter lua$(1),$(LUAS)),lua$(1),luajit)/matchmaker/core.so
+module_of   = $(B)/lua/$(if $(filter lua$(1),$(LUAS)),lua$(1),luajit)/matchmaker
 LUA_FILES   = $(shell cd lua && find matchmaker -name '*.lua')
 put_lua     = $(foreach file,$(LUA_FILES),install -D -m 644 lua/$(file) $(1)/$(file) &&) true
 
@@ -35,7 +35,8 @@ install: all ## install under PREFIX (/usr/local), with DESTDIR before it
 	  $(ROOT)/share/bash-completion/completions/matchmaker
 	install -m 644 share/matchmaker/gdb.py $(B)/matchmaker.elf $(ROOT)/share/matchmaker
 	$(foreach n,$(LUA_NUMBERS),$(call put_lua,$(ROOT)/share/lua/$(n)) && \
-	  install -D -m 755 $(call module_of,$(n)) $(ROOT)/lib/lua/$(n)/matchmaker/core.so &&) true
+	  install -D -m 755 $(call module_of,$(n))/core.so $(ROOT)/lib/lua/$(n)/matchmaker/core.so && \
+	  install -D -m 755 $(call module_of,$(n))/server/core.so $(ROOT)/lib/lua/$(n)/matchmaker/server/core.so &&) true
 
 uninstall: ## remove what install put there
 	rm -f $(addprefix $(ROOT)/bin/,matchmaker matchmaker-launch) $(ROOT)/include/matchmaker.h \
@@ -47,13 +48,14 @@ uninstall: ## remove what install put there
 
 # ---- for luarocks: one Lua, whose headers it names ----
 .PHONY: rock rock-install
-rock: $(B)/matchmaker-launch $(B)/lua/rock/matchmaker/core.so
+rock: $(B)/matchmaker-launch $(B)/lua/rock/matchmaker/core.so $(B)/lua/rock/matchmaker/server/core.so
 rock-install:
-	install -d $(ROCK_LIBDIR)/matchmaker $(ROCK_BINDIR)
+	install -d $(ROCK_LIBDIR)/matchmaker/server $(ROCK_BINDIR)
 	$(call put_lua,$(ROCK_LUADIR))
 	install -m 755 $(B)/lua/rock/matchmaker/core.so $(ROCK_LIBDIR)/matchmaker
+	install -m 755 $(B)/lua/rock/matchmaker/server/core.so $(ROCK_LIBDIR)/matchmaker/server
 	install -m 755 bin/matchmaker $(B)/matchmaker-launch $(ROCK_BINDIR)
 ifdef ROCK_INCDIR
 $(eval $(call module,rock,-I$(ROCK_INCDIR)))
-$(patsubst csrc/%,$(B)/lua/rock/%.o,$(BINDING_SRC)): force # another Lua may have been built here before
+$(patsubst csrc/%,$(B)/lua/rock/%.o,$(BINDING_SRC) $(LUA_SERVER_SRC)): force # another Lua may have been built here before
 endif

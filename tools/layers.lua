@@ -23,8 +23,8 @@ local reserved = {
   ["dwarf.h"] = set "launch",
   ["elfutils/libdw.h"] = set "launch",
   ["elfutils/libdwfl.h"] = set "launch",
-  ["lua.h"] = set "binding",
-  ["lauxlib.h"] = set "binding",
+  ["lua.h"] = set "binding server",
+  ["lauxlib.h"] = set "binding server",
   ["lualib.h"] = set "binding",
   ["luajit.h"] = set "binding",
 }

@@ -19,7 +19,7 @@ int mm__fail_system(struct mm_error *error, int status, int number, const char *
 /* Whether a call that was running ended so: the image was reset, or is dead. */
 static inline bool mm__ends_call(int status) {
   return status == MM_ERROR_FAULT || status == MM_ERROR_EXIT || status == MM_ERROR_DEADLINE ||
-         status == MM_ERROR_INTERRUPTED || status == MM_ERROR_CALLBACK;
+         status == MM_ERROR_INTERRUPTED || status == MM_ERROR_CALLBACK || status == MM_ERROR_SERVER;
 }
 
 /* The text of an errno value without libc ("No such file or directory"), never NULL. */

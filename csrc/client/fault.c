@@ -42,7 +42,7 @@ static void find_place(struct mm_image *image, struct mm_error *error) {
 void mm__fault_explain(struct mm_image *image, struct mm_error *error) {
   char what[sizeof error->message], place[300] = "";
   bool ended = mm__ends_call(error->status);
-  bool fault = ended && error->status != MM_ERROR_EXIT &&
+  bool fault = ended && error->status != MM_ERROR_EXIT && error->status != MM_ERROR_SERVER &&
                (error->status != MM_ERROR_CALLBACK || error->instruction);
   if (image && ended) find_place(image, error);
   if (fault && error->symbol[0])

@@ -261,7 +261,7 @@ static int outcome_of(struct mm_error *error) {
   struct mm__outcome outcome = thread->seen.outcome;
   memset(&thread->seen.outcome, 0, sizeof thread->seen.outcome);
   if (outcome.status == MM_OK || !error) return outcome.status;
-  char text[160];
+  char text[sizeof outcome.said];
   mm__outcome_text(&outcome, text, sizeof text);
   mm__fail(error, outcome.status, "%s", text);
   error->signal = outcome.signal;

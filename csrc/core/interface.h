@@ -80,6 +80,7 @@ struct mm__outcome {
   uint32_t refused[8];
   uint32_t was_reset; /* 1: the image was put back to its snapshot */
   uint32_t overflow;  /* 1: the image's stack overflowed */
+  char said[256];     /* MM_ERROR_SERVER: the image's message */
 };
 
 /* One per thread that ever crossed. Clients read the first fields. */
@@ -236,6 +237,8 @@ struct mm__serve {
  * ENOSYS without us. */
 #define MM__CALL_SNAPSHOT 0x4d4d0001 /* (const struct mm__snapshot_request *) */
 #define MM__CALL_PRESENT  0x4d4d0002 /* () -> 0 under the launcher */
+/* The call by which an image ends its client's call: (const char *message). */
+#define MM__CALL_FAIL 0x4d4d0003
 
 struct mm__snapshot_request {
   uint64_t size_bytes;

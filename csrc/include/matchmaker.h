@@ -56,7 +56,8 @@ extern "C" {
   ROW(MM_ERROR_RESULT, -43, "result", "the image returned something that cannot be read")          \
   ROW(MM_ERROR_DEADLINE, -44, "deadline", "the call took longer than it may")                      \
   ROW(MM_ERROR_CALLBACK, -45, "callback", "a callback failed")                                     \
-  ROW(MM_ERROR_INTERRUPTED, -46, "interrupted", "the call was interrupted")
+  ROW(MM_ERROR_INTERRUPTED, -46, "interrupted", "the call was interrupted")                        \
+  ROW(MM_ERROR_SERVER, -47, "server", "the server's function failed")
 
 enum mm_status {
   MM_OK = 0,

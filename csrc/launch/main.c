@@ -23,7 +23,8 @@ struct options {
   uint32_t slot; /* 0: chosen by name */
   char **kept;   /* names of variables, ends with NULL */
   char **named;  /* lists of exports, ends with NULL */
-  char **server; /* SERVER ARG... */
+  char **server; /* SERVER ARG..., after the interpreter of a script */
+  char *name;    /* of the server, or of the script */
 };
 
 void mm__say(const char *format, ...) {
@@ -94,18 +95,37 @@ static int parse(char **arguments, struct options *options) {
   }
   if (!arguments[i]) return misuse("no server is named%s", "");
   options->server = &arguments[i];
+  options->name = arguments[i];
   return 0;
+}
+
+static size_t script_length(const char *name) {
+  size_t length = strlen(name);
+  return length > 4 && strcmp(name + length - 4, ".lua") == 0 ? length - 4 : 0;
+}
+
+/* The program of a script is its Lua. False: out of memory. */
+static bool add_interpreter(struct options *options, size_t count) {
+  const char *lua = getenv("MATCHMAKER_LUA");
+  if (script_length(options->name) == 0) return true;
+  char **server = calloc(count + 2, sizeof *server);
+  if (!server) return false;
+  server[0] = (char *)(lua && lua[0] ? lua : "luajit");
+  for (size_t i = 0; options->server[i]; i++) server[i + 1] = options->server[i];
+  options->server = server;
+  return true;
 }
 
 /* Where the image goes, as an absolute path: the server may change its folder. */
 static char *output_path(const struct options *options) {
-  const char *slash = strrchr(options->server[0], '/');
+  const char *slash = strrchr(options->name, '/');
   char *path = NULL, *folder;
   if (options->output && options->output[0] == '/') return strdup(options->output);
   folder = get_current_dir_name();
   if (!folder) return NULL;
-  const char *name = slash ? slash + 1 : options->server[0];
-  if (asprintf(&path, "%s/%s%s", folder, options->output ? options->output : name,
+  const char *name = options->output ? options->output : slash ? slash + 1 : options->name;
+  size_t length = options->output ? 0 : script_length(name);
+  if (asprintf(&path, "%s/%.*s%s", folder, (int)(length ? length : strlen(name)), name,
                options->output ? "" : ".mmi") < 0)
     path = NULL;
   free(folder);
@@ -167,7 +187,7 @@ static int launch(const struct options *options, struct mm_error *error) {
   struct mm__start start = {&program, program.interpreter ? &interpreter : NULL, options->server,
                             options->kept, MM__SLOT_BASE(slot) + MM__STACK_HIGH_OFFSET};
   if ((status = mm__stack_build(&start, &serving.stack_pointer, error)) != MM_OK) goto fail;
-  mm__snapshot_prepare(options->server[0], output, options->named);
+  mm__snapshot_prepare(options->name, output, options->named);
   mm__program_close(&interpreter);
   mm__program_close(&program);
   status = serve(&serving, error);
@@ -180,21 +200,30 @@ fail:
   return status;
 }
 
+/* Returns only when the server is not started, or ends without an image. */
+static int run(struct options *options, size_t count) {
+  struct mm_error error = {0};
+  char **given = options->server;
+  signal(SIGXFSZ, SIG_IGN); /* an image over RLIMIT_FSIZE fails with EFBIG, its file is removed */
+  mm__descriptors_remember();
+  if (add_interpreter(options, count))
+    launch(options, &error);
+  else
+    mm__fail(&error, MM_ERROR_MEMORY, "out of memory");
+  if (options->server != given) free(options->server);
+  mm__say("%s", error.message);
+  return FAILED;
+}
+
 int main(int count, char **arguments) {
   struct options options = {0};
-  struct mm_error error = {0};
   int status = FAILED;
   options.kept = calloc((size_t)count + 1, sizeof *options.kept);
   options.named = calloc((size_t)count + 1, sizeof *options.named);
-  if (!options.kept || !options.named) {
+  if (!options.kept || !options.named)
     mm__say("out of memory");
-  } else if ((status = parse(arguments, &options)) == 0) {
-    signal(SIGXFSZ, SIG_IGN); /* an image over RLIMIT_FSIZE fails with EFBIG, its file is removed */
-    mm__descriptors_remember();
-    launch(&options, &error);
-    mm__say("%s", error.message);
-    status = FAILED;
-  }
+  else if ((status = parse(arguments, &options)) == 0)
+    status = run(&options, (size_t)count);
   free(options.named);
   free(options.kept);
   return status;

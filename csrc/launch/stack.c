@@ -26,7 +26,9 @@ static bool is_name(const char *variable, const char *name) {
 
 static bool is_kept(const char *variable, char **kept) {
   if (is_name(variable, "LD_BIND_NOW")) return false;
-  if (strncmp(variable, "LC_", 3) == 0) return true;
+  if (strncmp(variable, "LC_", 3) == 0 || strncmp(variable, "LUA_PATH", 8) == 0 ||
+      strncmp(variable, "LUA_CPATH", 9) == 0)
+    return true;
   for (uint32_t i = 0; always_kept[i]; i++)
     if (is_name(variable, always_kept[i])) return true;
   for (uint32_t i = 0; kept[i]; i++)

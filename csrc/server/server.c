@@ -77,6 +77,12 @@ int mm_export(void *function, const char *prototype, const char *doc) {
   return 0;
 }
 
+void mm_fail(const char *message) {
+  syscall(MM__CALL_FAIL, message);
+  say("%s", message);
+  abort();
+}
+
 void mm_on_map(void (*hook)(const struct mm_map_info *info)) {
   if (hook_count == HOOK_LIMIT)
     refused_hooks++; /* there is no result to say so by: mm_snapshot does */

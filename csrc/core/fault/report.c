@@ -14,6 +14,8 @@ void mm__outcome_text(const struct mm__outcome *outcome, char *text, size_t size
     mm__format(text, size, "%s", outcome->text);
   else if (outcome->status == MM_ERROR_EXIT)
     mm__format(text, size, "exit(%d)", outcome->exit_status);
+  else if (outcome->status == MM_ERROR_SERVER)
+    mm__format(text, size, "%s", outcome->said);
   else if (outcome->status != MM_ERROR_FAULT)
     mm__format(text, size, "%s", mm_error_text(outcome->status));
   else if (outcome->overflow)

@@ -68,9 +68,9 @@ long mm__answer_missing(struct mm__trap *trap); /* ENOSYS */
 mm__action_function mm__memory_brk, mm__memory_mmap, mm__memory_munmap, mm__memory_mremap,
     mm__memory_mprotect, mm__memory_madvise;
 /* process.c */
-mm__action_function mm__process_exit, mm__process_clone, mm__process_tid_address, mm__process_arch,
-    mm__process_kill, mm__process_tkill, mm__process_tgkill, mm__process_prlimit, mm__process_futex,
-    mm__process_prctl;
+mm__action_function mm__process_exit, mm__process_fail, mm__process_clone, mm__process_tid_address,
+    mm__process_arch, mm__process_kill, mm__process_tkill, mm__process_tgkill, mm__process_prlimit,
+    mm__process_futex, mm__process_prctl;
 /* signal.c */
 mm__action_function mm__signal_action, mm__signal_mask, mm__signal_stack, mm__signal_sigreturn;
 /* file.c: on descriptors */

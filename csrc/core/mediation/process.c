@@ -24,6 +24,20 @@ long mm__process_exit(struct mm__trap *trap) {
   return 0;
 }
 
+/* The message is one line, with nothing in it that a terminal obeys. */
+long mm__process_fail(struct mm__trap *trap) {
+  const char *message = (const char *)trap->arguments[0];
+  char *said = mm__states[trap->slot].frame->thread->outcome.said;
+  uint32_t most = sizeof trap->thread->seen.outcome.said - 1, length = 0;
+  mm__trap_end(trap, MM_ERROR_SERVER, 0, 0);
+  for (; message && message[length] && length < most; length++) {
+    unsigned char c = (unsigned char)message[length];
+    said[length] = c < ' ' || c == 127 ? ' ' : message[length];
+  }
+  said[length] = 0;
+  return 0;
+}
+
 /* An image has one thread. What wants another is told to try again later, and remembered. A server
  * may fork: the child has no Syscall User Dispatch (it is not inherited) and does what it likes;
  * CLONE_VM would put it on our stack, so a vfork is a fork here. */

@@ -127,5 +127,6 @@ const struct mm__call_row mm__call_rows[] = {
     ROW(faccessat2, FILES, mm__path_accessat, 0, {NONE}, {TEXT}),
     {MM__CALL_SNAPSHOT, 0, "mm_snapshot", MISSING, mm__serve_snapshot, {{NONE}}},
     {MM__CALL_PRESENT, 0, "mm_present", MISSING, mm__serve_present, {{NONE}}},
+    {MM__CALL_FAIL, 0, "mm_fail", mm__process_fail, MISSING, {{MM__ARGUMENT_TEXT, 0}}},
 };
 const uint32_t mm__call_row_count = sizeof mm__call_rows / sizeof *mm__call_rows;

@@ -46,6 +46,10 @@ int mm_snapshot(const char *path);
  * 0, or -1 with errno (EINVAL, ENOMEM). */
 int mm_export(void *function, const char *prototype, const char *doc);
 
+/* Ends the call that a client made, as an error of kind "server" with this message; the image is
+ * then as after a fault. Outside of a client's call it ends the process. */
+void mm_fail(const char *message) __attribute__((noreturn));
+
 /* Registers a function called in each client after it mapped or reset the image. At most 16. */
 void mm_on_map(void (*hook)(const struct mm_map_info *info));
 
