@@ -54,6 +54,8 @@ has_command qemu-system-x86_64|qemu-system-x86
 has_busybox|busybox-static
 has_command cpio|cpio
 has_header hunspell/hunspell.h|libhunspell-dev
+has_library sqlite3|libsqlite3-dev
+has_library python3-embed|libpython3-dev
 has_big_dictionary|hunspell-hu'
 
 missing() { # of the list on standard input, the packages whose probe fails
