@@ -290,8 +290,8 @@ static int export_name(struct mm__debug *debug, const char *name, struct mm_erro
 
 /* What every server has, and no client calls. */
 static bool is_servers_own(const char *name) {
-  static const char *const names[] = {"main", "mm_snapshot", "mm_export", "mm_on_map",
-                                      "mm_register"};
+  static const char *const names[] = {"main",      "mm_snapshot", "mm_export",
+                                      "mm_on_map", "mm_fail",     "mm_register"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (strcmp(names[i], name) == 0) return true;
   return false;
