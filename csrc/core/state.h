@@ -122,12 +122,12 @@ struct mm__thread_record {
   ucontext_t *trap;  /* what the handler of a trapped system call interrupted, while it runs */
   uint64_t deferred; /* asynchronous signals that wait for the end of the call */
   uint64_t crossings;
+  uint64_t limit_ns; /* what the timer was set to */
   uint32_t deferred_count;
   int32_t timer; /* of deadlines, if it has one */
   uint32_t has_timer;
   uint32_t is_limited;   /* the timer runs, for the call that this thread is in */
   int32_t ending;        /* with this status, as soon as the call can be ended; 0: not */
-  uint64_t limit_ns;     /* what it was set to */
   uint32_t strict_depth; /* calls of strict images inside one another */
   uint32_t open_keys;    /* bits of PKRU: of images that this thread is in */
   uint32_t in_hook;      /* a fault of an on-map hook does not reset: the hooks would run again */

@@ -13,7 +13,7 @@ const char mm__callback_freed[] = "called a callback that was freed";
 
 /* The image's call ends, in ordinary context and on the image's FS, as a fault in it would end it. */
 static _Noreturn void end(uint32_t slot, const struct mm__outcome *outcome) {
-  uint64_t mask;
+  uint64_t mask = 0;
   mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &mm__asynchronous_mask, &mask, 8);
   mm__callback_end(mm__fault_keep(slot, outcome, mask));
 }

@@ -77,16 +77,16 @@ struct mm__outside {
   struct mm__descriptor descriptors[MM__DESCRIPTOR_LIMIT];
   struct mm__refusal refusals[MM__REFUSAL_LIMIT];
 };
-#define MM__SCRATCH_OFFSET (2 * MM__PAGE)
+#define MM__SCRATCH_OFFSET (2ul * MM__PAGE)
 _Static_assert(sizeof(struct mm__outside) <= MM__SCRATCH_OFFSET, "scratch follows it");
-_Static_assert(MM__SCRATCH_OFFSET + 2 * MM__PAGE == MM__PLACE_OUTSIDE, "two paths");
+_Static_assert(MM__SCRATCH_OFFSET + 2ul * MM__PAGE == MM__PLACE_OUTSIDE, "two paths");
 
 static inline struct mm__outside *mm__outside_of(const struct mm__record *record) {
   return (struct mm__outside *)mm__kept_outside(&record->kept);
 }
 /* Room for a path of PATH_MAX bytes. */
 static inline char *mm__outside_scratch(const struct mm__record *record, unsigned which) {
-  return (char *)mm__kept_outside(&record->kept) + MM__SCRATCH_OFFSET + which * MM__PAGE;
+  return (char *)mm__kept_outside(&record->kept) + MM__SCRATCH_OFFSET + (uint64_t)which * MM__PAGE;
 }
 
 /* Whether `number` is the image's own and still what it was when the image opened it. */
