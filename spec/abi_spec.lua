@@ -1,6 +1,7 @@
 -- The ABI proof: random signatures, each called with random values directly, through its stub and
--- through the client's C interface; every argument and every result arrives bit for bit. And the
--- layouts of random types are the compiler's. spec/abi/ holds the generators and what they fill.
+-- through the client's C interface, and as a callback from the image; every argument and every
+-- result arrives bit for bit. And the layouts of random types are the compiler's. spec/abi/ holds
+-- the generators and what they fill.
 local shell = require "spec.shell"
 local support = require "spec.support"
 
@@ -11,7 +12,15 @@ local build = support.build
 local has_clang = shell.run("command -v clang").status == 0
 local FLAGS = "-O0 -w -Wno-psabi -fPIE -pie -Icsrc -Icsrc/include -Ispec/abi"
 
+local function client_libraries()
+  for line in io.lines("Makefile") do
+    local libraries = line:match("^CLIENT_LIBS := (.*)")
+    if libraries then return libraries end
+  end
+end
+
 describe("the ABI,", function()
+  local libraries_of_client = client_libraries()
   local folder
   before_each(function() folder = shell.output("mktemp -d") end)
   after_each(function() os.execute("rm -rf " .. folder) end)
@@ -32,13 +41,13 @@ describe("the ABI,", function()
     shell.output(("luajit spec/abi/calls.lua %d %d %s"):format(seed, count, folder))
     compile(server, "server", "libmatchmaker-server.a")
     shell.output(("%s/matchmaker-launch -o %s/abi.mmi %s/server"):format(build, folder, folder))
-    compile(client, "client", "libmatchmaker.a -lffi -lelf -lyaml -lpthread")
+    compile(client, "client", "libmatchmaker.a " .. libraries_of_client)
     verdict(("%s/client %s/abi.mmi"):format(folder, folder), seed)
   end
 
   local function layouts(seed, count, compiler)
     shell.output(("luajit spec/abi/layouts.lua %d %d %s"):format(seed, count, folder))
-    compile(compiler, "layouts", "libtest.a -lffi -lelf -lyaml -lpthread")
+    compile(compiler, "layouts", "libtest.a " .. libraries_of_client)
     verdict(folder .. "/layouts", seed)
   end
 

@@ -95,6 +95,48 @@ describe("a callback", function()
     end, 3, 4))
   end)
 
+  it_maps("returns structs that go through memory", function()
+    local function wide(x) return { numbers = { x, 2 * x, 3 * x }, last = 0.5 } end
+    assert.equal(42.5, exports.wide(wide, 7))
+    assert.equal(0.5, exports.wide(function() return { last = 0.5 } end, 7))
+    assert.is_true(exports.wide_to(wide, 0))
+    local err = fails(exports.wide, function() return { numbers = { 1, 2, 3, 4 } } end, 7)
+    assert.equal("range", err.cause.kind)
+    for _, address in ipairs { 8, 2 ^ 45 + 4096, 2 ^ 47 + 2 ^ 40 } do
+      err = fails(exports.wide_to, wide, address)
+      assert.equal("callback", err.kind)
+      assert.matches("the result of a callback cannot go to 0x%x+;", err.message)
+    end
+  end)
+
+  it_maps("may be a function of the image itself", function()
+    assert.equal(22, exports.apply(exports.triple, 7))
+    local count = 50
+    local base = exports.fill(count)
+    exports.sort(base, count, exports.compare)
+    for i = 1, count - 1 do assert.is_true(exports.number(i - 1) <= exports.number(i)) end
+    assert.equal(12, exports.operate { f = exports.triple, x = 4 })
+    exports.keep_int(exports.triple)
+    assert.equal(9, exports.call_kept_int(3))
+    assert.equal("type", fails(exports.apply, exports.wide, 1).kind)
+    assert.equal("type", fails(exports.number, exports.triple).kind)
+    local other = mm.assert(mm.request_map(support.image "callback_other"))
+    local err = fails(exports.apply, other.exports.triple, 1)
+    assert.equal("owner", err.kind)
+    assert.matches("got a function of another image, callback_other.mmi", err.message, 1, true)
+    other:unmap()
+  end)
+
+  it_maps("in a struct has to be made by image:callback", function()
+    local kept = image:callback("int (int)", function(x) return x + 1 end)
+    assert.equal(5, exports.operate { f = kept, x = 4 })
+    kept:free()
+    local err = fails(exports.operate, { f = function() end, x = 4 })
+    assert.equal("type", err.kind)
+    assert.equal("operate: argument 1: f of `struct operation` is `int (*)(int)`, got a function, "
+      .. "which would not last; image:callback makes one that does", err.message)
+  end)
+
   it_maps("says what is wrong with a result", function()
     local err = fails(exports.apply, function() end, 1)
     assert.equal("callback", err.kind)

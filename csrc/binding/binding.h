@@ -238,7 +238,8 @@ int mm__image_callback(lua_State *L);
 bool mm__callback_wrap(lua_State *L, int index, const struct mm__place *place, uint32_t wanted);
 /* Frees the callback at `index`, if there is one. */
 void mm__callback_drop(lua_State *L, int index);
-/* Whether there is a callback at `index`, which then is the value; raises when it does not fit. */
+/* Whether there is a callback or an export at `index`, whose address then is the value; raises when
+ * it does not fit, and for a plain function. */
 bool mm__callback_from_lua(lua_State *L, int index, const struct mm__place *place, uint32_t wanted,
                            struct mm__value *value);
 /* "a callback `int (int)`"; false when there is none at `index`. */

@@ -300,21 +300,48 @@ void mm__callback_drop(lua_State *L, int index) {
   if (callback) release(callback);
 }
 
+/* Whether a pointer to that function may stand where one of type `wanted` is. */
+static bool fits(const struct mm__place *place, uint32_t wanted,
+                 const struct mm__registry *registry, uint32_t type) {
+  uint32_t function;
+  if (is_function_pointer(place->registry, wanted, &function))
+    return mm__type_equal(registry, type, place->registry, function);
+  const struct mm__type *pointer = &place->registry->types[wanted];
+  return pointer->kind == MM__POINTER && place->registry->types[pointer->target].kind == MM__VOID;
+}
+
+/* An export, whose address is the same after every reset. */
+static bool export_from_lua(lua_State *L, int index, const struct mm__place *place, uint32_t wanted,
+                            struct mm__value *value) {
+  const struct mm__lua_function *function =
+      mm__object_at(L, index, MM__FUNCTION_OBJECT, sizeof *function);
+  if (!function || !function->image->handle) return false;
+  if (!fits(place, wanted, &function->image->handle->registry, function->export->type))
+    return false;
+  if (function->image != place->image)
+    mm__place_raise(L, place, wanted, MM_ERROR_OWNER, "got a function of another image, %s",
+                    mm__image_name(function->image));
+  value->as.pointer = (const void *)function->export->address;
+  value->generation = 0;
+  return true;
+}
+
 bool mm__callback_from_lua(lua_State *L, int index, const struct mm__place *place, uint32_t wanted,
                            struct mm__value *value) {
   const struct mm__lua_callback *callback = callback_at(L, index);
   uint32_t function;
-  if (!callback) return false;
+  if (lua_type(L, index) == LUA_TFUNCTION &&
+      is_function_pointer(place->registry, wanted, &function))
+    mm__place_raise(L, place, wanted, MM_ERROR_TYPE,
+                    "got a function, which would not last; image:callback makes one that does");
+  if (!callback) return export_from_lua(L, index, place, wanted, value);
   if (callback->image != place->image)
     mm__place_raise(L, place, wanted, MM_ERROR_OWNER, "got a callback of another image, %s",
                     mm__image_name(callback->image));
   if (!callback->handle)
     mm__place_raise(L, place, wanted, MM_ERROR_STALE, "got a callback that was freed");
   const struct mm__callback_type *type = callback->handle->type;
-  bool fits = is_function_pointer(place->registry, wanted, &function)
-                  ? mm__type_equal(type->registry, type->index, place->registry, function)
-                  : place->registry->types[function].kind == MM__VOID;
-  if (!fits) mm__place_refuse(L, index, place, wanted);
+  if (!fits(place, wanted, type->registry, type->index)) mm__place_refuse(L, index, place, wanted);
   value->as.pointer = callback->handle->pointer;
   value->generation = 0;
   return true;

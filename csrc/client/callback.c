@@ -53,8 +53,6 @@ static int complete(struct mm__callback_type *type, struct mm_error *error) {
     return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: a callback cannot be variadic", name);
   int status = mm__thunk_make(type->registry, type->index, UINT32_MAX, name, &type->thunk, error);
   if (status != MM_OK) return status;
-  if (mm__thunk_returns_memory(type->thunk))
-    return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: a callback's result is too long", name);
   if (mm__thunk_stack_bytes(type->thunk) <= STACK_BYTES_LIMIT) return MM_OK;
   return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: a callback's arguments are too long", name);
 }
@@ -202,12 +200,24 @@ static int check_pointer(struct calling *calling, const struct mm__value *result
   return MM_OK;
 }
 
+/* Where the image wants it: it may be anywhere, the image said so. */
+static int give_memory(struct calling *calling, const void *bytes, uint32_t size, void *result) {
+  int status = calling->core->write(&calling->hold, (uint64_t)result, bytes, size, &calling->error);
+  if (status == MM_OK) return MM_OK;
+  return mm__fail(&calling->error, status, "the result of a callback cannot go to 0x%lx",
+                  (uint64_t)result);
+}
+
 static int give_result(struct calling *calling, struct mm__value *value, void *result) {
   const struct mm__callback_type *type = calling->callback->type;
   const struct mm__type *of = &type->registry->types[type->type->target];
   int status = MM_OK;
   if (of->kind == MM__VOID) return MM_OK;
-  if (mm__by_value(of)) return check_aggregate(calling, type->type->target, value->as.bytes);
+  if (mm__by_value(of)) {
+    status = check_aggregate(calling, type->type->target, value->as.bytes);
+    if (status != MM_OK || value->as.bytes == result) return status;
+    return give_memory(calling, value->as.bytes, of->size, result);
+  }
   bool is_outside = of->kind == MM__STRING && !value->generation;
   if (is_outside)
     status = give_string(calling, value);
@@ -218,13 +228,14 @@ static int give_result(struct calling *calling, struct mm__value *value, void *r
   return status;
 }
 
-static int run(struct calling *calling, void *result, void **arguments) {
+/* `bytes`: where a result by value is made. */
+static int run(struct calling *calling, void *bytes, void *result, void **arguments) {
   const struct mm_callback *callback = calling->callback;
   const struct mm_image *image = callback->image;
   const struct mm__callback_type *type = callback->type;
   struct mm__value values[type->type->member_count + 1], returned;
   memset(&returned, 0, sizeof returned);
-  if (mm__by_value(&type->registry->types[type->type->target])) returned.as.bytes = result;
+  if (mm__by_value(&type->registry->types[type->type->target])) returned.as.bytes = bytes;
   int status = calling->core->enter(image->slot, image->serial, &calling->hold, &calling->error);
   if (status != MM_OK) return status;
   status = take_arguments(calling, arguments, values);
@@ -236,10 +247,21 @@ static int run(struct calling *calling, void *result, void **arguments) {
 }
 
 /* Called by libffi, on the client's stack, in the thread that called the image. */
-static void entered(void *result, void **arguments, void *callback) {
+static void entered(void *result, void **arguments, void *callback_) {
+  const struct mm_callback *callback = callback_;
+  const struct mm__callback_type *type = callback->type;
   struct calling calling = {mm__core(NULL), callback, {0}, {0}};
-  memset(result, 0, 16);
-  if (run(&calling, result, arguments) != MM_OK) calling.core->callback_fail(calling.error.message);
+  if (!mm__thunk_returns_memory(type->thunk)) {
+    memset(result, 0, type->registry->types[type->type->target].size == 32 ? 32 : 16);
+    if (run(&calling, result, result, arguments) != MM_OK)
+      calling.core->callback_fail(calling.error.message);
+    return;
+  }
+  void *bytes = calloc(1, type->registry->types[type->type->target].size);
+  int status = bytes ? run(&calling, bytes, result, arguments)
+                     : mm__fail(&calling.error, MM_ERROR_MEMORY, "out of memory for a result");
+  free(bytes);
+  if (status != MM_OK) calling.core->callback_fail(calling.error.message);
 }
 
 /* --- from making to release --- */

@@ -3,9 +3,9 @@
 --     luajit spec/abi/calls.lua SEED COUNT FOLDER     writes FOLDER/functions.h and FOLDER/tests.h
 --
 -- Each function knows what it has to be called with: it compares every argument, part by part and
--- bit by bit, notes in `wrong` which differ, and returns a value that its caller knows. harness.h
--- says what is made of it: a server, or a program that calls directly, through stubs and through
--- the client's C interface.
+-- bit by bit, notes in `wrong` which differ, and returns a value that its caller knows. With it comes
+-- one that calls such a function back. server.c and client.c make of them a server, and a program
+-- that calls directly, through stubs and through the client's C interface, and is called back.
 package.path = "spec/abi/?.lua;" .. package.path
 local types = require "random_types"
 local random, chance, pick, declare, text = types.random, types.chance, types.pick, types.declare,
@@ -60,7 +60,7 @@ local function each_part(parts, f)
   return table.concat(lines, "\n  ")
 end
 
--- FUNCTION(number, result type, name, fixed parameters): what harness.h makes of it depends.
+-- FUNCTION(number, result type, name, fixed parameters): who includes it makes of it what he needs.
 local function put_function(number)
   local result, parameters, fixed, all = random_type(true), {}, {}, {}
   local total = pick { 0, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 20, 32 }
@@ -106,18 +106,36 @@ local function put_function(number)
   if is_variadic then put("  va_end(list);") end
   put(is_void and "}" or "  return v.r;\n}")
 
-  -- The test.
   local names, pointers = {}, {}
   for i, parameter in ipairs(parameters) do
     names[i], pointers[i] = "v." .. parameter.name, "&v." .. parameter.name
   end
   local arguments = table.concat(names, ", ")
-  put_test("static void test_f%d(void) {\n  struct v%d v;", number, number)
-  put_test("  struct { %s; char behind[64]; } got;", is_void and "int r" or declare(result, "r"))
-  put_test("  void *arguments[] = { %s };", #pointers == 0 and "0" or table.concat(pointers, ", "))
   local compare = each_part(result_parts, function(part)
     return ("if (%s) differs |= 1;"):format(differs(part, "got."))
   end)
+
+  -- The other way: a function that calls what it is given, and says whether the result differs.
+  if not is_variadic then
+    put("FUNCTION(int, back_f%d, (%s (*call)(%s))) {", number, result.name, list)
+    put("  struct v%d v, got;\n  int differs = 0;\n  fill%d(&v);", number, number)
+    put("  %scall(%s);\n  %s", is_void and "" or "got.r = ", arguments, compare)
+    put("  return differs;\n}")
+    put_test("static void called_f%d(void *result, void **arguments, void *user) {", number)
+    put_test("  struct v%d v, got;\n  fill%d(&v);\n  wrong = 0;", number, number)
+    for i, parameter in ipairs(parameters) do
+      put_test("  memcpy(&got.a%d, arguments[%d], sizeof got.a%d);", i, i - 1, i)
+      put_test("  %s", each_part(parameter.parts, function(part)
+        return ("if (%s) wrong |= 1ul << %d;"):format(differs(part, "got."), i)
+      end))
+    end
+    put_test(is_void and "}" or "  memcpy(result, &v.r, sizeof v.r);\n}")
+  end
+
+  -- The test.
+  put_test("static void test_f%d(void) {\n  struct v%d v;", number, number)
+  put_test("  struct { %s; char behind[64]; } got;", is_void and "int r" or declare(result, "r"))
+  put_test("  void *arguments[] = { %s };", #pointers == 0 and "0" or table.concat(pointers, ", "))
   -- A plain C pointer does not say how many arguments a variadic call has.
   for _, way in ipairs(is_variadic and { "direct", "call" } or { "direct", "stub", "call" }) do
     local call = ("f%d(%s)"):format(number, arguments)
@@ -134,6 +152,12 @@ local function put_function(number)
     end
     put_test("  differs = 0;\n  %s", compare)
     put_test("  END_%s(f%d, got.behind);", way:upper(), number)
+  end
+  if not is_variadic then
+    put_test("  BEGIN_DIRECT(f%d);\n  differs = back_f%d(f%d);", number, number, number)
+    put_test("  END_DIRECT(f%d, NULL);", number)
+    put_test("  call_back(\"back_f%d\", \"%s (%s)\", called_f%d);", number, result.name, list,
+      number)
   end
   put_test("}")
 end

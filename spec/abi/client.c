@@ -1,5 +1,5 @@
 /* Calls each generated function directly, through its stub as the compiler does it, and through the
- * client's C interface as libffi does it. Usage: client IMAGE. Exit status 1: something differs. */
+ * client's C interface as libffi does it; and is called back by the image. Usage: client IMAGE. Exit status 1: something differs. */
 #include "abi.h"
 
 #include <matchmaker.h>
@@ -45,6 +45,18 @@ static void verdict(const char *name, const char *way, unsigned long arguments,
     if (arguments >> i & 1) printf(" argument %d", i);
   printf("%s%s%s\n", differs ? " result" : "", overran ? " bytes behind the result" : "",
          faulted ? fault.message : "");
+}
+
+/* The image calls `called`, which notes in `wrong` what it got. */
+static void call_back(const char *name, const char *prototype, mm_callback_function *called) {
+  struct mm_callback *callback;
+  must(mm_callback(image, prototype, called, NULL, &callback, &error));
+  void *pointer = mm_callback_pointer(callback);
+  anchor = image_anchor;
+  wrong = ~0ul;
+  request(name, NULL, &differs, (void *[]){&pointer});
+  verdict(name, "callback", wrong, NULL);
+  mm_callback_release(callback);
 }
 
 #define BEGIN_DIRECT(name)       (anchor = direct_anchor, wrong = 0)
