@@ -88,6 +88,13 @@ static int session_collect(lua_State *L) {
   return 0;
 }
 
+static int lockdown(lua_State *L) {
+  struct mm_error error;
+  if (mm_lockdown(&error) != MM_OK) return mm__error_return(L, &error);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 static int mapped(lua_State *L) {
   struct mm_image_info info;
   struct mm_error error = {.status = MM_ERROR_NOT_CONNECTED,
@@ -106,6 +113,7 @@ static int mapped(lua_State *L) {
 static const luaL_Reg functions[] = {
     {"init", init},
     {"finalize", finalize},
+    {"lockdown", lockdown},
     {"request_map", mm__request_map},
     {"request_call", mm__request_call},
     {"mapped", mapped},

@@ -195,6 +195,11 @@ int mm_init(const struct mm_config *config, struct mm_error *error) {
   return turn.status;
 }
 
+int mm_lockdown(struct mm_error *error) {
+  const struct mm__core_table *table = mm__core(error);
+  return table ? table->lockdown(error) : MM_ERROR_NOT_CONNECTED;
+}
+
 int mm_finalize(struct mm_error *error) {
   struct turn turn = {NULL, error, MM_OK};
   dl_iterate_phdr(disconnect_in_turn, &turn);

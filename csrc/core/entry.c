@@ -6,6 +6,7 @@
 #include "core/gate/gate.h"
 #include "core/guard/guard.h"
 #include "core/guard/keys.h"
+#include "core/lockdown.h"
 #include "core/mediation/mediation.h"
 #include "core/mediation/outside.h"
 #include "core/slot/area.h"
@@ -103,7 +104,7 @@ static int release(struct mm__thread_record *thread, int *last, struct mm_error 
     if (status != MM_OK) return status;
     if (thread) mm__thread_disarm(thread);
     for (uint32_t i = 0; i < MM__THREAD_LIMIT; i++) mm__deadline_forget(&mm__threads[i]);
-    *last = 1;
+    *last = !mm__tables.locked_down;
   }
   mm__users--;
   return MM_OK;
@@ -137,7 +138,7 @@ static int finalize(int *last, struct mm_error *error) {
   *last = 0;
   if (MM__IN_ARENA(fs)) return mm__fail(error, MM_ERROR_BUSY, "called from inside an image");
   mm__lock(&mm__life_lock);
-  *last = mm__users == 0;
+  *last = mm__users == 0 && !mm__tables.locked_down;
   int status = mm__users == 0
                    ? mm__fail(error, MM_ERROR_NOT_CONNECTED, "the Matchmaker is not mapped")
                    : release(fs ? mm__thread_known(fs) : 0, last, error);
@@ -395,5 +396,6 @@ __attribute__((section(".core_table"), used)) const struct mm__core_table mm__co
     .unmap = unmap,
     .list = list,
     .refused = refused,
+    .lockdown = mm__lockdown,
     .serve = mm__serve_start,
 };

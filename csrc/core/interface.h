@@ -124,7 +124,8 @@ struct mm__core_table {
    * configuration). */
   int (*init)(const struct mm__host *host, struct mm_error *error);
   /* One user less; after the last: images unmapped, handlers put back, all memory of slot 0
-   * released but the Matchmaker's own ELF segments, which the caller unmaps when *last is 1.
+   * released but the Matchmaker's own ELF segments, which the caller unmaps when *last is 1: after
+   * a lockdown they stay, and *last is 0.
    * MM_ERROR_BUSY while a call runs; MM_ERROR_NOT_CONNECTED, with *last, when there was no user. */
   int (*finalize)(int *last, struct mm_error *error);
   /* A thread that started is about to exit, on its own stack. */
@@ -194,6 +195,9 @@ struct mm__core_table {
   /* What it was refused, by index. MM_ERROR_UNMAPPED, MM_ERROR_ARGUMENT past the end. */
   int (*refused)(uint32_t slot, uint64_t serial, uint32_t index, struct mm_refusal *refusal,
                  struct mm_error *error);
+
+  /* Refuses the process for good what could go around the guards: core/lockdown.h. */
+  int (*lockdown)(struct mm_error *error);
 
   /* For the launcher alone: takes over the calling thread as a server in `slot`. Does not return.
    * */

@@ -229,6 +229,18 @@ MM_API int mm_init(const struct mm_config *config, struct mm_error *error);
  * handlers. Errors: MM_ERROR_NOT_CONNECTED, MM_ERROR_BUSY (a call is running). */
 MM_API int mm_finalize(struct mm_error *error);
 
+/* Locks the whole process down, all its threads, for good: system calls that would change the
+ * arena's mappings, take over SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS or the alternate
+ * stack, or reach memory by other ways (ptrace, io_uring, userfaultfd, another seccomp filter...)
+ * answer EPERM unless the Matchmaker makes them; docs/guarantees.md lists them. It sets
+ * no_new_privs and takes the process's dumpable attribute (prctl(2)) away. Children inherit the
+ * filter, and so do programs that they execute, which cannot map a Matchmaker of their own. All that
+ * this header offers goes on to work; after the last mm_finalize the Matchmaker stays mapped, for
+ * the next mm_init. A second lockdown does nothing. Errors: MM_ERROR_NOT_CONNECTED,
+ * MM_ERROR_UNSUPPORTED (no seccomp), MM_ERROR_SYSTEM (refused, or another thread has a filter that
+ * this one has not). */
+MM_API int mm_lockdown(struct mm_error *error);
+
 /* Maps the image at `path` copy-on-write at the addresses it was made for. The handle is the
  * caller's: it ends with mm_image_release. Errors: MM_ERROR_NOT_CONNECTED, MM_ERROR_NULL,
  * MM_ERROR_ARGUMENT, MM_ERROR_UNSUPPORTED (an option that this release or machine lacks), those

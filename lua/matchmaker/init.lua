@@ -186,6 +186,10 @@ mm.init = core.init
 ---@type fun(): true?, mm.error?
 mm.finalize = core.finalize
 
+---Locks the process down, for good: docs/guarantees.md.
+---@type fun(): true?, mm.error?
+mm.lockdown = core.lockdown
+
 ---Maps an image.
 ---@type fun(path: string, options?: mm.options): mm.image?, mm.error?
 mm.request_map = core.request_map

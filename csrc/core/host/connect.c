@@ -99,6 +99,11 @@ const struct mm__core_table *mm__connect(struct mm_error *error) {
   void *place = mmap((void *)low, high - low, PROT_NONE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
   if (place == MAP_FAILED && errno == EEXIST) return find(elf->e_entry, error);
+  if (place == MAP_FAILED && errno == EPERM) { /* a lockdown: one that stayed, or our parent's */
+    const struct mm__core_table *table = mm__connected();
+    if (!table) mm__fail(error, MM_ERROR_UNSUPPORTED, "this process was started locked down");
+    return table;
+  }
   if (place == MAP_FAILED) {
     mm__fail_system(error, MM_ERROR_MEMORY, errno, "cannot map the Matchmaker");
     return NULL;

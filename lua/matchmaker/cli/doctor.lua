@@ -51,7 +51,7 @@ local function examine()
       "no guard `keys`: images are guarded by `pages`, with system calls around calls"),
     row("PAGEMAP_SCAN", machine.pagemap_scan, nil,
       "nothing in this release: what a call changed is known without it"),
-    row("seccomp", actions:find("trap", 1, true), nil, "nothing in this release"),
+    row("seccomp", actions:find("errno", 1, true), nil, "no `mm.lockdown()`"),
     row("list of clients", list and not lack, lack and tostring(lack),
       "`matchmaker ps` does not see the clients"),
     row("Lua versions", #luas > 0, table.concat(luas, " "), "no Lua can load the module"),
