@@ -30,6 +30,7 @@ copy() { # FILE...  with the libraries they need
 fetch "$build/kernel/$kernel" "^linux-image-$kernel\\.[0-9.-]+(\\+[a-z0-9]+)?(-[0-9]+)?-cloud-amd64\$"
 root=$(mktemp -d)
 trap 'rm -rf "$root" "$root.cpio"' EXIT
+chmod 755 "$root" # for who is not root
 mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root/$build/image"
 cp "$(command -v busybox)" "$root/bin/busybox"
 copy "$build/matchmaker-launch"

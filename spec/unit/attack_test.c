@@ -89,8 +89,10 @@ static bool protects(struct target *target) {
   return mprotect((void *)target->secret, PAGE, PROT_READ | PROT_WRITE) == 0 && writes(target);
 }
 
+/* With the key that all other memory has. */
 static bool protects_with_a_key(struct target *target) {
-  return pkey_mprotect((void *)target->secret, PAGE, PROT_READ | PROT_WRITE, -1) == 0 &&
+  int key = has_keys() ? 0 : -1;
+  return pkey_mprotect((void *)target->secret, PAGE, PROT_READ | PROT_WRITE, key) == 0 &&
          writes(target);
 }
 
@@ -245,7 +247,7 @@ static bool returns_by_a_forged_frame(struct target *target) {
 
 static bool calls_untrapped(struct target *target) {
   if (syscall(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0)) return false;
-  return CALL_INT(target->image, "parent") == getppid();
+  return CALL_INT(target->image, "make_pipe") == 1;
 }
 
 static void switches_traps_off(struct target *target) {
@@ -254,7 +256,27 @@ static void switches_traps_off(struct target *target) {
 }
 
 static bool calls_untrapped_already(struct target *target) {
-  return CALL_INT(target->image, "parent") == getppid();
+  return CALL_INT(target->image, "make_pipe") == 1;
+}
+
+static bool calls_in_a_child(struct target *target) {
+  pid_t child = fork();
+  if (child == 0) _exit(calls_untrapped_already(target) ? 77 : 0);
+  int status;
+  waitpid(child, &status, 0);
+  return WEXITSTATUS(status) == 77;
+}
+
+static void *call_in_a_thread(void *target) {
+  return calls_untrapped_already(target) ? target : NULL;
+}
+
+static bool calls_in_a_new_thread(struct target *target) {
+  pthread_t thread;
+  void *untrapped = NULL;
+  pthread_create(&thread, NULL, call_in_a_thread, target);
+  pthread_join(thread, &untrapped);
+  return untrapped != NULL;
 }
 
 /* The Matchmaker's own system-call instruction, with registers of the attacker's choice; what comes behind it runs on. */
@@ -276,6 +298,8 @@ static bool jumps_to_a_system_call(struct target *target) {
   return result == 0 && writes(target);
 }
 
+#define NOWHERE                                                                                    \
+  { false }
 #define UP_TO_GUARD                                                                                \
   { [NONE] = true }
 #define BUT_LOCKDOWN                                                                               \
@@ -334,6 +358,8 @@ static const struct attack attacks[] = {
     {"switches the traps off", calls_untrapped, BUT_LOCKDOWN, false, ANYBODY, NULL},
     {"switched the traps off before", calls_untrapped_already, BUT_LOCKDOWN, false, ANYBODY,
      switches_traps_off},
+    {"calls in a child", calls_in_a_child, NOWHERE, false, ANYBODY, NULL},
+    {"calls in a new thread", calls_in_a_new_thread, NOWHERE, false, ANYBODY, NULL},
     {"changes the image's file", changes_the_file, EVERYWHERE, false, ANYBODY, NULL},
 };
 
