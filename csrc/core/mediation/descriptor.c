@@ -31,6 +31,10 @@ const struct mm__descriptor *mm__descriptor_find(const struct mm__record *record
   return held;
 }
 
+bool mm__descriptor_usable(const struct mm__record *record, long number) {
+  return record->grants & MM_GRANT_EVERYTHING || mm__descriptor_find(record, number);
+}
+
 /* Where the client has closed its own, 0 to 2 are free, and not for an image. */
 static long above_standard(long number) {
   if (mm__failed(number) || number > 2) return number;

@@ -18,7 +18,7 @@ static bool everything(const struct mm__trap *trap) {
 }
 
 static bool own(const struct mm__trap *trap, long descriptor) {
-  return everything(trap) || mm__descriptor_find(trap->record, descriptor);
+  return mm__descriptor_usable(trap->record, descriptor);
 }
 
 static bool output(const struct mm__trap *trap, long descriptor) {
@@ -31,6 +31,11 @@ long mm__file_use(struct mm__trap *trap) {
 
 long mm__file_output(struct mm__trap *trap) {
   return output(trap, trap->arguments[0]) ? mm__pass(trap) : mm__file_use(trap);
+}
+
+long mm__file_write(struct mm__trap *trap) {
+  const struct mm__descriptor *held = mm__descriptor_find(trap->record, trap->arguments[0]);
+  return held && held->access & MM__HOLD_SOCKET ? mm__socket_write(trap) : mm__file_output(trap);
 }
 
 long mm__file_close(struct mm__trap *trap) {
@@ -52,13 +57,8 @@ long mm__file_duplicate(struct mm__trap *trap) {
   return own(trap, trap->arguments[0]) ? duplicate(trap, 3) : -EBADF;
 }
 
-/* Whether the argument is memory of the image that can be read, or written. */
 static bool third_is(const struct mm__trap *trap, uint64_t bytes, uint32_t protection) {
-  uint64_t low = (uint64_t)trap->arguments[2];
-  if (!mm__slot_map_covers(&trap->state->map, low, low + bytes, protection)) return false;
-  if (protection & PROT_WRITE)
-    mm__guard_need(trap->record, trap->state, low, low + bytes, PROT_WRITE);
-  return true;
+  return mm__memory_usable(trap, (uint64_t)trap->arguments[2], bytes, protection);
 }
 
 long mm__file_control(struct mm__trap *trap) {

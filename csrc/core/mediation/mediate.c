@@ -66,8 +66,8 @@ static bool text_readable(const struct mm__trap *trap, uint64_t low) {
   return false;
 }
 
-static bool memory_allowed(const struct mm__trap *trap, uint64_t low, uint64_t bytes,
-                           uint32_t protection) {
+bool mm__memory_usable(const struct mm__trap *trap, uint64_t low, uint64_t bytes,
+                       uint32_t protection) {
   if (low + bytes < low || !mm__slot_map_covers(&trap->state->map, low, low + bytes, protection))
     return false;
   mm__guard_need(trap->record, trap->state, low, low + bytes, protection);
@@ -79,9 +79,9 @@ static bool list_allowed(const struct mm__trap *trap, uint64_t low, uint64_t cou
                          uint32_t protection) {
   const struct iovec *list = (const struct iovec *)low;
   if (count > IOV_MAX) return true; /* EINVAL, before anything is read */
-  if (!memory_allowed(trap, low, count * sizeof *list, PROT_READ)) return false;
+  if (!mm__memory_usable(trap, low, count * sizeof *list, PROT_READ)) return false;
   for (uint64_t i = 0; i < count; i++)
-    if (!memory_allowed(trap, (uint64_t)list[i].iov_base, list[i].iov_len, protection))
+    if (!mm__memory_usable(trap, (uint64_t)list[i].iov_base, list[i].iov_len, protection))
       return false;
   return true;
 }
@@ -94,9 +94,9 @@ static bool argument_allowed(const struct mm__trap *trap, const struct mm__argum
   case MM__ARGUMENT_NONE:
     return true;
   case MM__ARGUMENT_IN_OF:
-    return memory_allowed(trap, low, counted, PROT_READ);
+    return mm__memory_usable(trap, low, counted, PROT_READ);
   case MM__ARGUMENT_OUT_OF:
-    return memory_allowed(trap, low, counted, PROT_WRITE);
+    return mm__memory_usable(trap, low, counted, PROT_WRITE);
   case MM__ARGUMENT_IN_LIST:
     return list_allowed(trap, low, counted, PROT_READ);
   case MM__ARGUMENT_OUT_LIST:
@@ -106,8 +106,8 @@ static bool argument_allowed(const struct mm__trap *trap, const struct mm__argum
   }
   if (low == 0) return true; /* the kernel knows which pointers may be null */
   if (argument->kind == MM__ARGUMENT_TEXT) return text_readable(trap, low);
-  return memory_allowed(trap, low, argument->bytes,
-                        argument->kind == MM__ARGUMENT_OUT ? PROT_WRITE : PROT_READ);
+  return mm__memory_usable(trap, low, argument->bytes,
+                           argument->kind == MM__ARGUMENT_OUT ? PROT_WRITE : PROT_READ);
 }
 
 static bool arguments_allowed(const struct mm__trap *trap, const struct mm__call_row *row) {
@@ -171,6 +171,7 @@ static bool waits(int number) {
   case SYS_accept4:
   case SYS_sendto:
   case SYS_sendmsg:
+  case SYS_sendmmsg:
   case SYS_recvfrom:
   case SYS_recvmsg:
   case SYS_wait4:
@@ -181,12 +182,26 @@ static bool waits(int number) {
   }
 }
 
-/* What waits in the kernel for a limited call must not wait for ever, and Ctrl-C ends it. */
+/* Those by which somebody ends the process, where it has no handler. */
+static uint64_t ending(const struct mm__trap *trap) {
+  static const int known[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+  uint64_t signals = 0, blocked = *(const uint64_t *)&trap->context->uc_sigmask;
+  struct mm__action now;
+  for (unsigned i = 0; i < sizeof known / sizeof *known; i++)
+    if (!mm__failed(mm__call(SYS_rt_sigaction, known[i], 0, &now, 8)) &&
+        now.handler == (uint64_t)SIG_DFL)
+      signals |= 1ul << (known[i] - 1);
+  return signals & ~blocked;
+}
+
+/* What waits in the kernel for a limited call must not wait for ever; Ctrl-C ends it; and whoever
+ * ends the process need not wait for it. */
 static uint64_t may_come(const struct mm__trap *trap) {
   uint64_t signals = 0;
   if (trap->thread->is_limited) signals |= 1ul << (mm__tables.deadline_signal - 1);
-  if (waits(trap->number) && mm__interrupt_ends()) signals |= 1ul << (SIGINT - 1);
-  return signals;
+  if (!waits(trap->number)) return signals;
+  if (mm__interrupt_ends()) signals |= 1ul << (SIGINT - 1);
+  return trap->serving ? signals : signals | ending(trap);
 }
 
 static void let_come(uint64_t signals, bool come) {

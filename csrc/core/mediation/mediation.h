@@ -60,6 +60,11 @@ mm__call_name(long number); /* "syscall_NNN" is the caller's to make: NULL when 
 
 void mm__mediate(uint32_t slot, ucontext_t *context);
 
+/* Whether the image itself could touch that memory so (PROT_READ, PROT_WRITE); then it can be
+ * touched for it. */
+bool mm__memory_usable(const struct mm__trap *trap, uint64_t low, uint64_t bytes,
+                       uint32_t protection);
+
 /* --- actions, by topic --- */
 long mm__pass(struct mm__trap *trap);
 long mm__answer_zero(struct mm__trap *trap);
@@ -74,13 +79,21 @@ mm__action_function mm__process_exit, mm__process_fail, mm__process_clone, mm__p
 /* signal.c */
 mm__action_function mm__signal_action, mm__signal_mask, mm__signal_stack, mm__signal_sigreturn;
 /* file.c: on descriptors */
-mm__action_function mm__file_use, mm__file_output, mm__file_close, mm__file_duplicate,
-    mm__file_control, mm__file_ask;
+mm__action_function mm__file_use, mm__file_output, mm__file_write, mm__file_close,
+    mm__file_duplicate, mm__file_control, mm__file_ask;
 /* path.c */
 mm__action_function mm__path_open, mm__path_openat, mm__path_create, mm__path_stat, mm__path_lstat,
     mm__path_statat, mm__path_statx, mm__path_access, mm__path_accessat, mm__path_read_link,
     mm__path_read_linkat, mm__path_unlink, mm__path_rmdir, mm__path_unlinkat, mm__path_mkdir,
     mm__path_mkdirat, mm__path_rename, mm__path_renameat;
+/* socket.c */
+mm__action_function mm__socket_make, mm__socket_pair, mm__socket_bind, mm__socket_connect,
+    mm__socket_accept, mm__socket_name, mm__socket_option, mm__socket_set_option;
+/* message.c */
+mm__action_function mm__socket_write, mm__socket_send, mm__socket_send_message,
+    mm__socket_send_messages, mm__socket_receive, mm__socket_receive_message;
+/* ready.c */
+mm__action_function mm__ready_poll, mm__ready_select;
 /* serve.c */
 mm__action_function mm__serve_snapshot, mm__serve_present;
 

@@ -53,7 +53,9 @@ long mm__open_beneath(int folder, const char *path, uint64_t flags, uint64_t mod
 /* --- descriptor.c --- */
 
 #define MM__DESCRIPTOR_LIMIT 128u
-#define MM__HOLD_SOCKET      4u /* beside the bits of enum mm_files */
+/* Beside the bits of enum mm_files. */
+#define MM__HOLD_SOCKET 4u
+#define MM__HOLD_UNIX   8u
 
 /* A number alone could be the client's by now, if the client closed what is not its own. */
 struct mm__descriptor {
@@ -71,7 +73,7 @@ struct mm__refusal {
   char path[120];
 };
 
-/* Changes while the image runs; the rest of its place is scratch for two paths. */
+/* Changes while the image runs; the rest of its place is scratch for two paths, or for one list. */
 struct mm__outside {
   uint32_t descriptor_count, refusal_count;
   struct mm__descriptor descriptors[MM__DESCRIPTOR_LIMIT];
@@ -91,6 +93,8 @@ static inline char *mm__outside_scratch(const struct mm__record *record, unsigne
 
 /* Whether `number` is the image's own and still what it was when the image opened it. */
 const struct mm__descriptor *mm__descriptor_find(const struct mm__record *record, long number);
+/* Whether the image may use it: it is its own, or everything is granted. */
+bool mm__descriptor_usable(const struct mm__record *record, long number);
 /* The new descriptor becomes the image's, with a number above 2. Returns the number, or -EMFILE
  * and it is closed. A negated errno passes through. */
 long mm__descriptor_keep(const struct mm__record *record, long number, uint32_t access);

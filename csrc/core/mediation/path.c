@@ -1,8 +1,10 @@
 /* core/mediation/path.c - calls that name files by path. A path is resolved beneath a folder that
  * the image was granted, or beneath a folder that it opened so; the kernel sees that it stays there
  * (openat2(2)). */
+#include "base/format.h"
 #include "core/mediation/mediation.h"
 #include "core/mediation/outside.h"
+#include "core/mediation/socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -277,6 +279,27 @@ static long rename_in(struct mm__trap *trap, long at, long path, long to_at, lon
   }
   mm__call(SYS_close, folder);
   return result;
+}
+
+/* --- Unix sockets: a name in /proc leads to just the folder, or the socket, that was found --- */
+
+long mm__path_socket(struct mm__trap *trap, const char *path, bool makes, char *name, size_t size) {
+  const char *last = "";
+  struct place place;
+  long result;
+  if (makes) {
+    result = holder(trap, AT_FDCWD, (long)path, 0, &last);
+  } else {
+    result = resolve(trap, AT_FDCWD, (long)path, MM_FILES_WRITE, 0, &place);
+    if (mm__failed(result)) return result;
+    result = open_place(trap, &place, O_PATH, 0);
+    leave(&place);
+  }
+  if (mm__failed(result)) return result;
+  if (mm__format(name, size, "/proc/self/fd/%ld%s%s", result, makes ? "/" : "", last) < size - 1)
+    return result;
+  mm__call(SYS_close, result);
+  return -ENAMETOOLONG;
 }
 
 long mm__path_rename(struct mm__trap *trap) {

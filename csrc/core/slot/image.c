@@ -471,8 +471,6 @@ static int check_options(const char *name, const struct mm_map_options *options,
                     "%s: there is no guard `keys` here: CPU or kernel lack protection keys", name);
   if (options->guard == MM_GUARD_OPEN && options->sealed)
     return mm__fail(error, MM_ERROR_ARGUMENT, "%s: the guard `open` cannot seal", name);
-  if (options->grants & MM_GRANT_SOCKETS)
-    return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: sockets cannot be granted yet", name);
   if (!(options->grants & MM_GRANT_FILES) != !options->file_count)
     return mm__fail(error, MM_ERROR_ARGUMENT, "%s: files are granted by naming folders", name);
   const uint32_t known =
