@@ -180,6 +180,31 @@ describe("the debug information", function()
     assert.equal("int use(struct outer *outer, struct aligned *aligned)", prototypes())
   end)
 
+  it("has the bit-fields, and the array at the end, where the compiler put them", function()
+    server [[
+      struct flags { unsigned low : 3; int sign : 7; unsigned long wide : 40; char last : 2; };
+      struct tail { int count; short items[]; };
+      struct gap { unsigned a : 3; unsigned : 5; unsigned b : 3; };
+      struct flags next(struct flags f) {
+        return (struct flags){f.low + 1, f.sign - 1, f.wide + 1, f.last + 1};
+      }
+      int first(const struct tail *tail) { return tail->items[0]; }
+      int gap(struct gap *gap) { return !gap; }
+      int gap_value(struct gap gap) { return gap.b; }
+    ]]
+    local result = snapshot "--export next,first,gap"
+    assert.equal(0, result.status, result.stderr)
+    with(function(exports, image)
+      assert.same({ low = 6, sign = -64, wide = 2 ^ 39, last = 3 },
+        exports.next { low = 5, sign = -63, wide = 2 ^ 39 - 1, last = 2 })
+      local bytes = image:new("char[8]", { 1, 0, 0, 0, 7, 1 })
+      assert.equal(263, exports.first(image:cast("struct tail *", bytes)))
+      assert.equal(1, exports.gap(mm.null))
+    end)
+    -- The debug information does not name what lies between the fields.
+    assert.match("`gap_value`.*`struct gap`", complaint(snapshot "--export gap_value"))
+  end)
+
   it("says which type a named function cannot have, and leaves it out of a pattern", function()
     server [[
       struct __attribute__((packed)) tight { char c; int i; };
