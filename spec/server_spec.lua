@@ -257,3 +257,42 @@ describe("a server in Lua", function()
     mm.assert(image:unmap())
   end)
 end)
+
+describe("mm_fail", function()
+  support.guard(before_each, after_each)
+  local folder = shell.folders(before_each, after_each)
+
+  local function launch(source)
+    shell.write(folder "server.c", "#include <matchmaker/server.h>\n" .. source ..
+      "\nint main(void) { return mm_snapshot(NULL); }\n")
+    local library = shell.launcher:gsub("[^/]+$", "libmatchmaker-server.a")
+    shell.output(("cd %s && cc -fPIE -pie -I%s/csrc/include -o server server.c %s"):format(folder(),
+      shell.root, library))
+    return shell.launch(("-o %s %s"):format(folder "x.mmi", folder "server"))
+  end
+
+  it("ends a call with its message, and what the call changed is taken back", function()
+    assert.equal(0, launch([[
+      static int calls;
+      MM_EXPORT(int, check, (const char *text))
+      int check(const char *text) { calls++; if (text) mm_fail(text); return calls; }
+    ]]).status)
+    local image = mm.assert(mm.map(folder "x.mmi"))
+    for _, text in ipairs { "line 3: no such word", "", ("x"):rep(5000) } do
+      local err = support.error_of(image.exports.check, text)
+      assert.equal("server", err.kind, tostring(err))
+      assert.match("check: " .. text:sub(1, 100), err.message, 1, true)
+      assert.equal(1, image.exports.check(mm.null))
+      mm.assert(image:reset())
+    end
+    mm.assert(image:unmap())
+  end)
+
+  it("ends the process outside of a call", function()
+    local result = launch([[
+      __attribute__((constructor)) static void load(void) { mm_fail("no dictionary"); }]])
+    assert.equal(134, result.status) -- SIGABRT, and 128 by the shell
+    assert.match("no dictionary\n", result.stderr, 1, true)
+    assert.equal("", shell.output("ls " .. folder() .. " | grep mmi || true"))
+  end)
+end)

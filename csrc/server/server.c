@@ -78,8 +78,10 @@ int mm_export(void *function, const char *prototype, const char *doc) {
 }
 
 void mm_fail(const char *message) {
-  syscall(MM__CALL_FAIL, message);
-  say("%s", message);
+  char text[512]; /* more than a client keeps of it, and no more than may be handed over */
+  snprintf(text, sizeof text, "%s", message ? message : "");
+  syscall(MM__CALL_FAIL, text);
+  say("%s", text);
   abort();
 }
 
