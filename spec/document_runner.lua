@@ -71,7 +71,8 @@ local function environment(folder)
     shell.quote(absolute(package.path)), shell.quote(absolute(package.cpath)))
 end
 
----Does what the page says, in the folder, which has to be empty; returns how many commands and files there were.
+---Does what the page says, in the folder, which has to be empty but for files that the page is about; returns how many
+---commands and files there were.
 function runner.run(page, folder)
   local prepare, commands, files = environment(folder), 0, 0
   for _, block in ipairs(blocks_of(page)) do
