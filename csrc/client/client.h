@@ -161,7 +161,7 @@ char *mm__thread_text(size_t bytes);
 void mm__fault_explain(struct mm_image *image, struct mm_error *error);
 /* Describes this library's mapped images, at most `limit`; returns how many there are. */
 uint32_t mm__images_mapped(struct mm_client_image *images, uint32_t limit);
-/* In a forked child: no thread holds the lock of the handles. */
+/* In a forked child: no thread holds the lock of the handles, or one of theirs. */
 void mm__images_forked(void);
 /* The handle of the mapping in `slot`, NULL when it is none of ours. */
 struct mm_image *mm__image_in_slot(uint32_t slot);

@@ -65,7 +65,12 @@ void mm__image_mark(struct mm_image *image) {
   if (image->callable) *image->callable = image->is_mapped && !image->callbacks;
 }
 
-void mm__images_forked(void) { pthread_mutex_init(&lock, NULL); }
+/* The list is whole at every moment. */
+void mm__images_forked(void) {
+  pthread_mutex_init(&lock, NULL);
+  for (struct mm_image *image = handles; image; image = image->next)
+    pthread_mutex_init(&image->lock, NULL);
+}
 
 /* The registry was checked by the Matchmaker; the copy is the same bytes at another address. */
 static int copy_registry(struct mm_image *image, const struct mm__registry *from,
