@@ -194,6 +194,7 @@ int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
   struct calling calling = {mm__core(error), function, {0}, error};
   if (!calling.core) return MM_ERROR_NOT_CONNECTED;
   int status = calling.core->enter(image->slot, image->serial, &calling.hold, error);
+  if (status == MM_ERROR_BUSY) return status; /* its message says why */
   if (status != MM_OK)
     return mm__fail(error, status, "%s: %s", name_of(function), mm_error_text(status));
   if (timeout_ns) status = calling.core->limit(&calling.hold, timeout_ns, error);

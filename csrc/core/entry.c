@@ -19,7 +19,7 @@
 
 __attribute__((section(".tables"), aligned(4096))) struct mm__tables mm__tables;
 uint32_t mm__users;
-uint32_t mm__life_lock;
+struct mm__still_lock mm__life_lock;
 
 int mm__serve_start(const struct mm__serve *serve, struct mm_error *error);
 
@@ -84,14 +84,14 @@ static int stop(struct mm__thread_record *thread, struct mm_error *error) {
     int status = mm__image_unmap(slot, thread, error);
     if (status != MM_OK) return status;
   }
-  mm__lock(&mm__core_lock);
+  mm__still_lock(&mm__core_lock);
   mm__tables_open();
   mm__signals_restore();
   mm__tables_close();
   mm__callbacks_stop();
   unmap_stub_page();
   mm__heads_stop();
-  mm__unlock(&mm__core_lock);
+  mm__still_unlock(&mm__core_lock);
   return MM_OK;
 }
 
@@ -115,21 +115,21 @@ static int init(const struct mm__host *host, struct mm_error *error) {
     return mm__fail(
         error, MM_ERROR_VERSION,
         "this process holds a Matchmaker of another version; use one library in a process");
-  mm__lock(&mm__life_lock);
-  mm__lock(&mm__core_lock);
+  mm__still_lock(&mm__life_lock);
+  mm__still_lock(&mm__core_lock);
   mm__tables_open();
   configure(host);
   int status = mm__users == 0 ? start(host, error) : MM_OK;
   mm__tables_close();
   if (status == MM_OK) mm__users++;
-  mm__unlock(&mm__core_lock);
+  mm__still_unlock(&mm__core_lock);
   /* Armed now, so that a machine that cannot do it says so here. */
   struct mm__thread_record *thread;
   bool counted = status == MM_OK;
   if (counted) status = mm__thread_find(&thread, error);
   int last = 0;
   if (counted && status != MM_OK) release(0, &last, 0);
-  mm__unlock(&mm__life_lock);
+  mm__still_unlock(&mm__life_lock);
   return status;
 }
 
@@ -137,12 +137,12 @@ static int finalize(int *last, struct mm_error *error) {
   uint64_t fs = mm__fs_read();
   *last = 0;
   if (MM__IN_ARENA(fs)) return mm__fail(error, MM_ERROR_BUSY, "called from inside an image");
-  mm__lock(&mm__life_lock);
+  mm__still_lock(&mm__life_lock);
   *last = mm__users == 0 && !mm__tables.locked_down;
   int status = mm__users == 0
                    ? mm__fail(error, MM_ERROR_NOT_CONNECTED, "the Matchmaker is not mapped")
                    : release(fs ? mm__thread_known(fs) : 0, last, error);
-  mm__unlock(&mm__life_lock);
+  mm__still_unlock(&mm__life_lock);
   return status;
 }
 
@@ -183,7 +183,8 @@ static int enter(uint32_t slot, uint64_t serial, struct mm__hold *hold, struct m
   const struct mm__record *record = mm__record_of(slot, serial);
   if (!record) return gone(error);
   struct mm__state *state = &mm__states[slot];
-  mm__image_enter(state, thread, 1);
+  status = mm__image_enter(state, thread, 1);
+  if (status != MM_OK) return mm__turn_failed(record->path, status, error);
   if (record->serial != serial)
     status = gone(error);
   else if (state->dead)

@@ -34,7 +34,7 @@ void mm__fork_adopt(struct mm__thread_record *thread) {
     if (is_abandoned(&mm__states[slot], thread)) free_image(slot);
   for (uint32_t i = 0; i < MM__THREAD_LIMIT; i++)
     if (mm__threads[i].used && &mm__threads[i] != thread) mm__thread_forget(&mm__threads[i]);
-  mm__core_lock = mm__life_lock = 0;
+  mm__core_lock.word = mm__life_lock.word = mm__turn_lock = 0;
   mm__wiped.is_same_process = 1;
   if (!thread) return;
   thread->deferred = thread->deferred_count = 0; /* pending signals are not inherited */
@@ -43,8 +43,8 @@ void mm__fork_adopt(struct mm__thread_record *thread) {
 
 static void unlock(void) {
   forking = times = 0;
-  mm__unlock(&mm__core_lock);
-  mm__unlock(&mm__life_lock);
+  mm__still_unlock(&mm__core_lock);
+  mm__still_unlock(&mm__life_lock);
 }
 
 void mm__fork_reset(struct mm__thread_record *thread) {
@@ -70,8 +70,8 @@ void mm__fork(enum mm__fork when) {
   uint64_t fs = mm__fs_read();
   if (when == MM__FORK_PREPARE) {
     if (forking != fs) {
-      mm__lock(&mm__life_lock);
-      mm__lock(&mm__core_lock);
+      mm__still_lock(&mm__life_lock);
+      mm__still_lock(&mm__core_lock);
       forking = fs;
     }
     times++;

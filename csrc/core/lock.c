@@ -1,13 +1,13 @@
 /* core/lock.c - a futex lock (Drepper, "Futexes Are Tricky", mutex 2), and the tables' own page
  * permissions. */
 #include "base/format.h"
-#include "core/state.h"
+#include "core/gate/gate.h"
 
 #include <linux/futex.h>
 #include <stdarg.h>
 #include <sys/mman.h>
 
-uint32_t mm__core_lock;
+struct mm__still_lock mm__core_lock;
 
 void mm__lock(uint32_t *lock) {
   uint32_t seen = 0;
@@ -22,6 +22,20 @@ void mm__lock(uint32_t *lock) {
 void mm__unlock(uint32_t *lock) {
   if (__atomic_exchange_n(lock, 0, __ATOMIC_RELEASE) == 2)
     mm__call(SYS_futex, lock, FUTEX_WAKE_PRIVATE, 1);
+}
+
+/* A handler that forks would wait, for a fork, for the very thread that it has interrupted. */
+void mm__still_lock(struct mm__still_lock *lock) {
+  uint64_t before;
+  mm__call(SYS_rt_sigprocmask, SIG_BLOCK, &mm__asynchronous_mask, &before, 8);
+  mm__lock(&lock->word);
+  lock->blocked = mm__asynchronous_mask & ~before;
+}
+
+void mm__still_unlock(struct mm__still_lock *lock) {
+  uint64_t blocked = lock->blocked;
+  mm__unlock(&lock->word);
+  mm__call(SYS_rt_sigprocmask, SIG_UNBLOCK, &blocked, 0, 8);
 }
 
 static void protect_tables(int protection) {

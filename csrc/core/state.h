@@ -133,6 +133,7 @@ struct mm__thread_record {
   uint32_t in_hook;      /* a fault of an on-map hook does not reset: the hooks would run again */
   siginfo_t deferred_info[MM__DEFERRED_LIMIT];
   struct mm__callback_frame *callback; /* the newest that runs */
+  const struct mm__state *waits_for;   /* under mm__turn_lock */
   /* What the callback said that failed last. */
   char callback_text[MM__CALLBACK_TEXT];
   uint32_t used; /* claimed */
@@ -175,8 +176,16 @@ extern uint8_t mm__wiped_start[], mm__wiped_end[], mm__image_end[];
 /* --- lock.c --- */
 void mm__lock(uint32_t *lock);
 void mm__unlock(uint32_t *lock);
-extern uint32_t mm__core_lock;
-extern uint32_t mm__life_lock; /* of init and finalize; taken before mm__core_lock */
+/* Asynchronous signals are blocked in the thread that has one: none comes between, and none forks. */
+struct mm__still_lock {
+  uint32_t word;
+  uint64_t blocked; /* the signals that locking has blocked; its owner's */
+};
+void mm__still_lock(struct mm__still_lock *lock);
+void mm__still_unlock(struct mm__still_lock *lock);
+extern struct mm__still_lock mm__core_lock;
+extern uint32_t mm__turn_lock;              /* of gate/turn.c; nothing is taken under it */
+extern struct mm__still_lock mm__life_lock; /* of init and finalize; taken before mm__core_lock */
 
 /* Opens the tables, or one record of them, for writing, and closes them. Under mm__core_lock. */
 void mm__tables_open(void);

@@ -261,7 +261,9 @@ MM_API int mm_bind(struct mm_image *image, const char *name, const char *expecte
  * by value is its bytes; pointers in it, `const char *` too, must be the image's own (those in a
  * union are not looked at). A type without bytes, and an argument that is aligned to more than 16
  * bytes, cannot be passed by value: mm_bind refuses them. Errors: MM_ERROR_UNMAPPED, MM_ERROR_NULL, MM_ERROR_OWNER, MM_ERROR_FAULT, MM_ERROR_EXIT,
- * MM_ERROR_DEADLINE, MM_ERROR_INTERRUPTED, MM_ERROR_DEAD, MM_ERROR_LIMIT, MM_ERROR_RESULT. */
+ * MM_ERROR_DEADLINE, MM_ERROR_INTERRUPTED, MM_ERROR_DEAD, MM_ERROR_LIMIT, MM_ERROR_RESULT,
+ * MM_ERROR_BUSY (in a callback: another thread is in that image, and waits for one that this thread
+ * is in). */
 MM_API int mm_request_call(struct mm_function *function, void *result, void **args,
                            struct mm_error *error);
 

@@ -115,11 +115,11 @@ void mm__signals_look(void) {
     changed = wraps(signal, &now) || (is_deadline(signal) && !mm__failed(get(signal, &now)) &&
                                       now.handler != (uint64_t)mm__deadline_handler);
   if (!changed) return;
-  mm__lock(&mm__core_lock);
+  mm__still_lock(&mm__core_lock);
   mm__tables_open();
   look();
   mm__tables_close();
-  mm__unlock(&mm__core_lock);
+  mm__still_unlock(&mm__core_lock);
 }
 
 int mm__signals_install(struct mm_error *error) {

@@ -25,12 +25,10 @@ int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, i
     return MM_OK;
   }
   uint32_t unlocked = 0;
-  if (!wait) {
-    if (!__atomic_compare_exchange_n(&state->lock, &unlocked, 1, 0, __ATOMIC_ACQUIRE,
-                                     __ATOMIC_RELAXED))
-      return MM_ERROR_BUSY;
-  } else {
-    mm__lock(&state->lock);
+  if (!__atomic_compare_exchange_n(&state->lock, &unlocked, 1, 0, __ATOMIC_ACQUIRE,
+                                   __ATOMIC_RELAXED)) {
+    int status = wait ? mm__turn_wait(state, thread) : MM_ERROR_BUSY;
+    if (status != MM_OK) return status;
   }
   __atomic_store_n(&state->owner, &thread->seen, __ATOMIC_RELAXED);
   state->holds = 1;
@@ -66,9 +64,10 @@ void mm__image_leave(struct mm__state *state) {
 
 static uint64_t refuse(struct mm__thread_record *thread, uint32_t slot, uint32_t index,
                        int32_t status) {
+  const char *text = status == MM_ERROR_BUSY ? mm__turn_circle : 0;
   if (thread)
     thread->seen.outcome =
-        (struct mm__outcome){.status = status, .slot = slot, .export_index = index};
+        (struct mm__outcome){.status = status, .slot = slot, .export_index = index, .text = text};
   return 0;
 }
 
@@ -159,10 +158,11 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
     mm__signals_look();
     mm__thread_ready(thread);
   }
-  mm__image_enter(state, thread, 1);
+  int32_t status = mm__image_enter(state, thread, 1);
+  if (status != MM_OK) return refuse(thread, frame->slot, frame->export_index, status);
   frame->stack_bytes = state->stack_bytes;
   state->stack_bytes = 0;
-  int32_t status = admit(record, state, frame);
+  status = admit(record, state, frame);
   if (status == MM_OK && !limit(thread, record, state)) status = MM_ERROR_SYSTEM;
   if (status == MM_OK && record->strict) status = mm__strict_enter(thread);
   if (status != MM_OK) {

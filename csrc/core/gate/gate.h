@@ -30,10 +30,16 @@ extern const uint8_t mm__stub_page[MM__PAGE];
  * while there still is room to end the call that it wants to make. `frame` is on its stack. */
 void mm__gate_probe(const void *frame, uint32_t slot);
 
-/* Takes an image for this thread, and lets go of it; counted. Enter fails, with MM_ERROR_BUSY, only
- * when `wait` is 0. */
+/* Takes an image for this thread, and lets go of it; counted. Errors of enter: MM_ERROR_BUSY, when
+ * `wait` is 0, or the thread that is inside waits for an image that this one holds; the status with
+ * which the call that this thread is in has to end, when that came up meanwhile. */
 int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, int wait);
 void mm__image_leave(struct mm__state *state);
+/* --- turn.c: waits for an image's lock, and takes it. Errors: as mm__image_enter. --- */
+int mm__turn_wait(struct mm__state *state, struct mm__thread_record *thread);
+/* What MM_ERROR_BUSY means then; and the error that says so of an image. */
+extern const char mm__turn_circle[];
+int mm__turn_failed(const char *path, int status, struct mm_error *error);
 /* After a call whose results have been copied: resets the image if it was mapped stateless. */
 void mm__image_settle(struct mm__state *state);
 

@@ -86,11 +86,11 @@ int mm__callback_make(uint32_t slot, uint64_t serial, const struct mm__callback_
   uint32_t index = 0;
   if (!mm__record_of(slot, serial))
     return mm__fail(error, MM_ERROR_UNMAPPED, "the image is not mapped any more");
-  mm__lock(&mm__core_lock);
+  mm__still_lock(&mm__core_lock);
   int status = take(&index, error);
   if (status == MM_OK)
     mm__callbacks[index] = (struct mm__callback){.target = *target, .serial = serial};
-  mm__unlock(&mm__core_lock);
+  mm__still_unlock(&mm__core_lock);
   if (status == MM_OK) *pointer = (void *)(STUBS + ((uint64_t)index << MM__STUB_SHIFT));
   return status;
 }
@@ -105,14 +105,14 @@ bool mm__callback_free(void *pointer, uint64_t serial) {
   struct mm__callback *callback = mm__callback_at((uint64_t)pointer);
   uint32_t index = (uint32_t)(callback - mm__callbacks);
   bool idle = true;
-  mm__lock(&mm__core_lock);
+  mm__still_lock(&mm__core_lock);
   /* It may be that of a Matchmaker that is gone. */
   if (in_chunk[index >> CHUNK_SHIFT] && callback->serial == serial) {
     __atomic_store_n(&callback->is_freed, 1, __ATOMIC_SEQ_CST);
     idle = !__atomic_load_n(&callback->running, __ATOMIC_SEQ_CST);
     if (idle) forget(index);
   }
-  mm__unlock(&mm__core_lock);
+  mm__still_unlock(&mm__core_lock);
   return idle;
 }
 

@@ -441,7 +441,11 @@ static int build(struct opening *opening) {
                               opening->error);
   if (status == MM_OK) status = reserve(opening);
   if (status != MM_OK) return status;
-  mm__image_enter(&mm__states[opening->slot], opening->thread, 1);
+  status = mm__image_enter(&mm__states[opening->slot], opening->thread, 1);
+  if (status != MM_OK) {
+    release_slot(opening->slot, 0);
+    return mm__turn_failed(opening->name, status, opening->error);
+  }
   uint32_t stub_count = opening->head.registry.export_count + opening->head.facts->hook_count;
   choose_guard(opening);
   status = map_loads(opening);
@@ -498,7 +502,7 @@ int mm__image_map(const char *path, const struct mm_map_options *options, uint32
   if (status != MM_OK) return status;
   struct opening opening = {
       .path = path, .name = name, .options = &chosen, .thread = thread, .error = error, .file = -1};
-  mm__lock(&mm__core_lock);
+  mm__still_lock(&mm__core_lock);
   status = build(&opening);
   if (status != MM_OK) mm__head_release(&opening.kept);
   if (opening.file >= 0) mm__call(SYS_close, opening.file);
@@ -506,7 +510,7 @@ int mm__image_map(const char *path, const struct mm_map_options *options, uint32
     *slot = opening.slot;
     *serial = mm__tables.records[opening.slot].serial;
   }
-  mm__unlock(&mm__core_lock);
+  mm__still_unlock(&mm__core_lock);
   if (status != MM_OK) return status;
   if (mm__tables.host.trace & MM__TRACE_IMAGE)
     mm__say("image: mapped %s in slot %u, %u segments, %lu bytes", path, opening.slot,
@@ -521,14 +525,14 @@ int mm__image_map(const char *path, const struct mm_map_options *options, uint32
 int mm__image_unmap(uint32_t slot, struct mm__thread_record *thread, struct mm_error *error) {
   struct mm__record *record = &mm__tables.records[slot];
   struct mm__state *state = &mm__states[slot];
-  mm__lock(&mm__core_lock);
+  mm__still_lock(&mm__core_lock);
   int status = mm__image_enter(state, thread, 0);
   if (status == MM_OK && state->holds > 1) {
     mm__image_leave(state);
     status = MM_ERROR_BUSY;
   }
   if (status != MM_OK) {
-    mm__unlock(&mm__core_lock);
+    mm__still_unlock(&mm__core_lock);
     return mm__fail(error, status, "%s: a call is running", record->path);
   }
   struct mm__kept kept = record->kept;
@@ -544,7 +548,7 @@ int mm__image_unmap(uint32_t slot, struct mm__thread_record *thread, struct mm_e
   mapped_count--;
   mm__head_release(&kept);
   mm__image_leave(state);
-  mm__unlock(&mm__core_lock);
+  mm__still_unlock(&mm__core_lock);
   return MM_OK;
 }
 
@@ -596,8 +600,9 @@ int mm__image_reset_held(uint32_t slot, struct mm__thread_record *thread, struct
 
 int mm__image_reset(uint32_t slot, struct mm__thread_record *thread, struct mm_error *error) {
   struct mm__state *state = &mm__states[slot];
-  mm__image_enter(state, thread, 1);
-  int status = MM_ERROR_BUSY;
+  int status = mm__image_enter(state, thread, 1);
+  if (status != MM_OK) return mm__turn_failed(mm__tables.records[slot].path, status, error);
+  status = MM_ERROR_BUSY;
   if (state->depth)
     mm__fail(error, status, "%s: a call is running", mm__tables.records[slot].path);
   else

@@ -1,0 +1,58 @@
+/* core/gate/turn.c - waiting for an image that another thread is in.
+ *
+ * A thread that holds one image and waits for another may be what the other's thread waits for. So
+ * each says what it waits for, and first looks whether the way from there comes back to itself.
+ * Under one lock, so that of those that close a circle exactly the last one finds it; whom the way
+ * passes waits, and lets go of nothing meanwhile. */
+#include "core/gate/gate.h"
+
+#include "base/error.h"
+
+#include <linux/futex.h>
+
+const char mm__turn_circle[] = "two images wait for each other";
+
+uint32_t mm__turn_lock;
+
+int mm__turn_failed(const char *path, int status, struct mm_error *error) {
+  const char *why = status == MM_ERROR_BUSY ? mm__turn_circle : mm_error_text(status);
+  return mm__fail(error, status, "%s: %s", path, why);
+}
+
+static bool is_circle(const struct mm__thread_record *thread, const struct mm__state *state) {
+  while (state) {
+    const struct mm__thread *owner = __atomic_load_n(&state->owner, __ATOMIC_RELAXED);
+    if (owner == &thread->seen) return true;
+    state = owner ? ((const struct mm__thread_record *)owner)->waits_for : 0;
+  }
+  return false;
+}
+
+static bool announce(struct mm__thread_record *thread, const struct mm__state *state) {
+  mm__lock(&mm__turn_lock);
+  bool circle = is_circle(thread, state);
+  thread->waits_for = circle ? 0 : state;
+  mm__unlock(&mm__turn_lock);
+  return !circle;
+}
+
+/* Before it is the owner: nobody is found to wait for itself. */
+static void renounce(struct mm__thread_record *thread) {
+  mm__lock(&mm__turn_lock);
+  thread->waits_for = 0;
+  mm__unlock(&mm__turn_lock);
+}
+
+int mm__turn_wait(struct mm__state *state, struct mm__thread_record *thread) {
+  if (!announce(thread, state)) return MM_ERROR_BUSY;
+  int32_t status = MM_OK;
+  /* As mm__lock, but that the end of the call that this one is for ends the wait, too. */
+  uint32_t seen = __atomic_exchange_n(&state->lock, 2, __ATOMIC_ACQUIRE);
+  while (seen != 0 && status == MM_OK) {
+    mm__call(SYS_futex, &state->lock, FUTEX_WAIT_PRIVATE, 2);
+    seen = __atomic_exchange_n(&state->lock, 2, __ATOMIC_ACQUIRE);
+    if (seen != 0) status = __atomic_load_n(&thread->ending, __ATOMIC_RELAXED);
+  }
+  renounce(thread);
+  return status;
+}
