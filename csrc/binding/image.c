@@ -183,6 +183,7 @@ void mm__push_info(lua_State *L, const struct mm_image_info *info) {
   mm__set_number(L, "file_bytes", info->file_bytes);
   mm__set_number(L, "calls", info->calls);
   mm__set_number(L, "faults", info->faults);
+  mm__set_number(L, "guard_changes", info->guard_changes);
 }
 
 /* { { call = "openat", path = "/etc/passwd", count = 2 }, ... } */

@@ -350,6 +350,7 @@ static int list(uint32_t slot, struct mm_image_info *info, struct mm_error *erro
   info->file_bytes = record->file_bytes;
   info->calls = state->calls;
   info->faults = state->faults;
+  info->guard_changes = state->guard_changes;
   return MM_OK;
 }
 

@@ -104,7 +104,7 @@ struct mm__state {
   uint32_t is_used;     /* a call ran since the last reset */
   uint32_t kept_open;   /* the guard stays open until the hold ends */
   uint32_t all_written; /* which pages were written since the last reset is not known */
-  uint64_t calls, faults;
+  uint64_t calls, faults, guard_changes;
   struct mm__slot_map map;
   uint64_t refused_threads;
 } __attribute__((aligned(1ul << MM__STATE_SHIFT)));

@@ -20,16 +20,18 @@
 
 #define MM__PAGE 0x1000
 
-/* Inside an image's slot, as offsets. What lies between is never mapped. */
-#define MM__PROGRAM_OFFSET    0x01000000ul /* the program, then its brk heap */
+/* Inside an image's slot, as offsets. What lies between is never mapped. Stack, mailbox and program
+ * lie side by side, so that the guard can close them by one call. */
+#define MM__STACK_LOW_OFFSET  0x00800000ul /* below it a guard as large as the stack */
+#define MM__STACK_BYTES       0x800000ul
+#define MM__STACK_HIGH_OFFSET (MM__STACK_LOW_OFFSET + MM__STACK_BYTES)
+#define MM__MAILBOX_OFFSET    MM__STACK_HIGH_OFFSET
+#define MM__MAILBOX_BYTES     0x4000000ul
+#define MM__PROGRAM_OFFSET    (MM__MAILBOX_OFFSET + MM__MAILBOX_BYTES) /* then its brk heap */
 #define MM__HEAP_LIMIT_OFFSET 0x3f0000000ul
 #define MM__MMAP_OFFSET       0x400000000ul /* what it maps: interpreter, libraries, big blocks */
 #define MM__MMAP_LIMIT_OFFSET 0xf00000000ul
-#define MM__STACK_HIGH_OFFSET 0xf80000000ul /* 8 MiB below it are stack, below that a guard */
-#define MM__STACK_BYTES       0x800000ul
-#define MM__MAILBOX_OFFSET    MM__STACK_HIGH_OFFSET
-#define MM__MAILBOX_BYTES     0x4000000ul
-#define MM__AREA_OFFSET       (MM__MAILBOX_OFFSET + MM__MAILBOX_BYTES) /* what the client asks for */
+#define MM__AREA_OFFSET       0xf84000000ul /* what the client asks for */
 #define MM__AREA_BYTES        0x7a000000ul
 #define MM__AREA_GRAIN        0x10000ul /* it is given out in multiples of this */
 

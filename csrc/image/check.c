@@ -168,7 +168,7 @@ static const char *check_load(const struct check *check, const Elf64_Phdr *load,
 
 static int check_loads(const struct check *check) {
   struct mm__head *head = check->head;
-  uint64_t low = MM__SLOT_BASE(head->facts->slot) + MM__PROGRAM_OFFSET;
+  uint64_t low = MM__SLOT_BASE(head->facts->slot) + MM__STACK_LOW_OFFSET;
   uint64_t offset = check->head_bytes;
   head->loads = (const Elf64_Phdr *)(head->elf + 1) + 1;
   head->load_count = head->elf->e_phnum - 1u;

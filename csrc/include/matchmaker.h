@@ -185,6 +185,7 @@ struct mm_image_info {
   uint64_t mapped_bytes; /* address space of its segments */
   uint64_t file_bytes;
   uint64_t calls, faults;
+  uint64_t guard_changes; /* how often the guard `pages` told the kernel, by mprotect(2) */
 };
 
 /* A system call that the image made since it was mapped, and that was refused. */

@@ -37,6 +37,7 @@ local core = require "matchmaker.core"
 ---@field file_bytes integer
 ---@field calls integer
 ---@field faults integer
+---@field guard_changes integer how often the guard `pages` called mprotect(2)
 ---@field dead boolean
 ---@field sealed boolean
 ---@field strict boolean

@@ -21,6 +21,7 @@ static void insist(long result, uint64_t low, uint64_t high, uint32_t protection
 }
 
 void mm__guard_protect(uint64_t low, uint64_t high, uint32_t protection) {
+  mm__states[MM__SLOT_OF(low)].guard_changes++;
   insist(mm__call(SYS_mprotect, low, high - low, protection), low, high, protection);
 }
 
@@ -66,6 +67,12 @@ void mm__guard_open(const struct mm__record *record, struct mm__state *state,
     mm__guard_need_all(record, state);
 }
 
+static void close_pieces(const struct mm__record *record, struct mm__state *state) {
+  uint64_t low = record->head.facts->mailbox_low;
+  mm__pieces_close(state, low, larger(low, state->mailbox_open));
+  state->mailbox_open = 0;
+}
+
 void mm__guard_close(const struct mm__record *record, struct mm__state *state) {
   if (record->guard != MM_GUARD_PAGES || !state->guard_open || state->kept_open) return;
   if (state->guard_open == MM__OPEN_ALL) {
@@ -73,12 +80,7 @@ void mm__guard_close(const struct mm__record *record, struct mm__state *state) {
     state->piece_count = 0;
     state->mailbox_open = 0;
   } else {
-    mm__pieces_close(state);
-    /* A piece may have lain over the mailbox, and closed it. */
-    if (state->mailbox_open)
-      mm__guard_protect(record->head.facts->mailbox_low, state->mailbox_open,
-                        mm__at_rest(state, PROT_READ | PROT_WRITE));
-    state->mailbox_open = 0;
+    close_pieces(record, state);
   }
   state->guard_open = MM__CLOSED;
 }
@@ -170,10 +172,7 @@ bool mm__guard_reset(const struct mm__record *record, struct mm__state *state, b
 }
 
 void mm__guard_empty_mailbox(const struct mm__record *record, struct mm__state *state) {
-  uint64_t low = record->head.facts->mailbox_low;
-  if (state->mailbox_open)
-    mm__guard_protect(low, state->mailbox_open, mm__at_rest(state, PROT_READ | PROT_WRITE));
-  state->mailbox_open = 0;
+  if (state->mailbox_open) close_pieces(record, state);
   mm__guard_trim_mailbox(record, state, 0);
 }
 
@@ -198,6 +197,7 @@ void mm__guard_open_mailbox(const struct mm__record *record, struct mm__state *s
     if (pages) mm__call(SYS_madvise, low, high - low, MADV_RANDOM); /* see pieces.c */
   }
   if (!pages || state->guard_open == MM__OPEN_ALL || state->mailbox_open >= high) return;
-  mm__guard_protect(low, high, PROT_READ | PROT_WRITE);
+  /* The stack lies right below. */
+  mm__guard_protect(mm__pieces_open_below(state, low), high, PROT_READ | PROT_WRITE);
   state->mailbox_open = high;
 }

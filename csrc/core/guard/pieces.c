@@ -1,10 +1,12 @@
 /* core/guard/pieces.c - learns which pages calls need, by the faults of the first ones.
  *
- * A fault, its handler and an mprotect cost some 5 us, an mprotect alone 1 us when it neither
- * splits nor merges a mapping, 3 to 4 when it does. So what was needed once is opened ahead, the
- * pieces are kept apart from their surroundings by a flag of their own (MADV_RANDOM, which says
- * something only to file pages that are not in memory yet), and pieces that lie close together are
- * one. Exports are told apart in 64 classes, so that a small one does not pay for a big one. */
+ * A fault, its handler and an mprotect cost some 5 us; an mprotect alone 1 us and as much again for
+ * every 15 resident pages, where virtual machines do not make pages dearer still, and 2 us more when
+ * it splits or merges a mapping. So what was needed once is opened ahead, page by page, code like
+ * data; the pieces are kept apart from their surroundings by a flag of their own (MADV_RANDOM, which
+ * says something only to file pages that are not in memory yet); pieces that lie close together are
+ * one; and what rests alike is closed by one call over all that lies between. Exports are told apart
+ * in 64 classes, so that a small one does not pay for a big one. */
 #include "core/guard/pieces.h"
 
 #include "core/guard/guard.h"
@@ -14,9 +16,12 @@
 #define CLASSES   64u
 #define GAP_BYTES (4 * (uint64_t)MM__PAGE) /* pieces this close become one */
 #define GROWTH_BYTES                                                                               \
-  (64 * (uint64_t)MM__PAGE)    /* the most that is opened ahead of a growing piece */
-#define TEXT_BYTES (4ul << 20) /* of code, which is opened by module */
-#define RELEARN    1021u       /* every so many calls a class starts anew, so that it forgets */
+  (64 * (uint64_t)MM__PAGE) /* the most that is opened ahead of a growing piece */
+#define SPAN_RANGES 16u     /* how many mappings one call closes at most */
+#define RELEARN     1021u   /* every so many calls a class starts anew, so that it forgets */
+
+static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
+static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 static uint64_t class_of(uint32_t export_index) { return 1ul << export_index % CLASSES; }
 
@@ -51,31 +56,45 @@ static void open_piece(struct mm__piece *piece) {
   if (piece->protection & PROT_WRITE) piece->is_written = 1;
 }
 
-/* Tells the kernel of the pieces that `wants` names; neighbours that get the same, in one call. */
-static void tell(struct mm__state *state, bool (*wants)(const struct mm__state *, uint32_t),
-                 bool open) {
+static bool is_wanted(const struct mm__state *state, uint32_t index) {
+  return state->pieces[index].users & state->piece_class && !state->pieces[index].is_open;
+}
+
+/* Opens what the class of the call needs; neighbours that get the same, in one call. */
+static void open_wanted(struct mm__state *state) {
   for (uint32_t i = 0; i < state->piece_count;) {
-    const struct mm__piece *first = &state->pieces[i];
-    uint32_t protection = open ? first->protection : mm__at_rest(state, first->protection);
-    uint64_t high = first->high;
-    if (!wants(state, i++)) continue;
-    for (; i < state->piece_count && wants(state, i); i++) {
-      const struct mm__piece *next = &state->pieces[i];
-      if (next->low != high ||
-          protection != (open ? next->protection : mm__at_rest(state, next->protection)))
-        break;
-      high = next->high;
+    struct mm__piece *first = &state->pieces[i], *last = first;
+    if (!is_wanted(state, i++)) continue;
+    open_piece(first);
+    for (; i < state->piece_count && is_wanted(state, i); i++) {
+      struct mm__piece *next = &state->pieces[i];
+      if (next->low != last->high || next->protection != first->protection) break;
+      open_piece(next);
+      last = next;
     }
-    mm__guard_protect(first->low, high, protection);
+    mm__guard_protect(first->low, last->high, first->protection);
   }
 }
 
-static bool is_used(const struct mm__state *state, uint32_t index) {
-  return state->pieces[index].users & state->piece_class;
+/* Whether all of [low, high) rests with this protection, in few mappings: then the kernel may be
+ * told so of what is closed already, which costs it less than another call. */
+static bool rests_alike(const struct mm__state *state, uint64_t low, uint64_t high,
+                        uint32_t protection) {
+  const struct mm__slot_map *map = &state->map;
+  uint32_t first = mm__slot_map_find(map, low);
+  for (uint32_t i = first; low < high; i++) {
+    if (i == map->count || i - first > SPAN_RANGES || map->ranges[i].low > low ||
+        mm__at_rest(state, map->ranges[i].protection) != protection)
+      return false;
+    low = map->ranges[i].high;
+  }
+  return true;
 }
 
-static bool is_open(const struct mm__state *state, uint32_t index) {
-  return state->pieces[index].is_open;
+/* The index of the next open piece, from `index` on. */
+static uint32_t next_open(const struct mm__state *state, uint32_t index) {
+  while (index < state->piece_count && !state->pieces[index].is_open) index++;
+  return index;
 }
 
 bool mm__pieces_cover(const struct mm__state *state, uint64_t address) {
@@ -93,14 +112,50 @@ bool mm__pieces_open(struct mm__state *state, uint32_t export_index) {
   state->piece_class = class_of(export_index);
   if (state->calls % RELEARN == RELEARN - 1) forget_class(state);
   if (state->wide_classes & state->piece_class) return false;
-  tell(state, is_used, true);
-  for (uint32_t i = 0; i < state->piece_count; i++)
-    if (is_used(state, i)) open_piece(&state->pieces[i]);
+  open_wanted(state);
   return true;
 }
 
-void mm__pieces_close(struct mm__state *state) {
-  tell(state, is_open, false);
+uint64_t mm__pieces_open_below(struct mm__state *state, uint64_t address) {
+  uint32_t index = find(state, address);
+  struct mm__piece *below = index > 0 ? &state->pieces[index - 1] : 0;
+  if (!below || below->high != address || below->is_open || !below->users ||
+      below->protection != (PROT_READ | PROT_WRITE))
+    return address;
+  open_piece(below);
+  return below->low;
+}
+
+/* Where the run of open pieces that starts at `*index` ends, with all that rests like them between;
+ * `*index` becomes the next run's. */
+static uint64_t run_end(const struct mm__state *state, uint32_t *index, uint32_t protection) {
+  uint32_t first = *index, i = next_open(state, first + 1);
+  uint64_t end = state->pieces[first].high;
+  for (; i < state->piece_count && i - first <= SPAN_RANGES; i = next_open(state, i + 1)) {
+    if (!rests_alike(state, end, state->pieces[i].high, protection)) break;
+    end = state->pieces[i].high;
+  }
+  *index = i;
+  return end;
+}
+
+/* Closes all open pieces, and [low, high), which lies in one mapping. */
+static void close_open(struct mm__state *state, uint64_t low, uint64_t high) {
+  uint32_t resting = mm__at_rest(state, PROT_READ | PROT_WRITE);
+  for (uint32_t i = next_open(state, 0); i < state->piece_count;) {
+    uint32_t protection = mm__at_rest(state, state->pieces[i].protection);
+    uint64_t from = state->pieces[i].low, to = run_end(state, &i, protection);
+    if (from <= low && low <= to && protection == resting) {
+      to = larger(to, high);
+      high = low;
+    }
+    mm__guard_protect(from, to, protection);
+  }
+  if (low < high) mm__guard_protect(low, high, resting);
+}
+
+void mm__pieces_close(struct mm__state *state, uint64_t low, uint64_t high) {
+  close_open(state, low, high);
   uint32_t kept = 0;
   for (uint32_t i = 0; i < state->piece_count; i++) {
     struct mm__piece piece = state->pieces[i];
@@ -122,29 +177,21 @@ bool mm__pieces_reset(struct mm__state *state) {
 
 /* --- learning --- */
 
-static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
-static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
-
-/* The whole window of code around the address, as far as it is not a piece's already. */
-static void span_text(const struct mm__range *range, struct mm__piece *span) {
-  uint64_t window = span->low & ~(TEXT_BYTES - 1);
-  span->low = larger(range->low, window);
-  span->high = smaller(range->high, window + TEXT_BYTES);
-}
-
 static bool is_near(const struct mm__piece *piece, const struct mm__range *range, uint64_t gap) {
   return piece->low >= range->low && piece->high <= range->high &&
          piece->protection == range->protection && gap <= GAP_BYTES;
 }
 
-/* How far to go beyond a page that a growing piece has reached: as far as it has come. */
+/* How far to go beyond a page that a growing piece has reached: as far as it has come. Code jumps
+ * about instead. */
 static uint64_t growth(const struct mm__piece *piece) {
-  return piece->is_open ? smaller(piece->high - piece->low, GROWTH_BYTES) : 0;
+  if (!piece->is_open || piece->protection & PROT_EXEC) return 0;
+  return smaller(piece->high - piece->low, GROWTH_BYTES);
 }
 
 /* One page, but joined with pieces close by, and ahead of one that grows. */
-static void span_data(const struct mm__state *state, const struct mm__range *range, uint32_t index,
-                      struct mm__piece *span) {
+static void spread(const struct mm__state *state, const struct mm__range *range, uint32_t index,
+                   struct mm__piece *span) {
   const struct mm__piece *below = index > 0 ? &state->pieces[index - 1] : 0;
   const struct mm__piece *above = index < state->piece_count ? &state->pieces[index] : 0;
   uint64_t low = span->low, high = span->high;
@@ -219,10 +266,7 @@ bool mm__pieces_learn(struct mm__state *state, const struct mm__range *range, ui
                             .high = (address & ~(MM__PAGE - 1ul)) + MM__PAGE,
                             .users = state->piece_class,
                             .protection = range->protection};
-  if (range->protection & PROT_EXEC)
-    span_text(range, &piece);
-  else
-    span_data(state, range, index, &piece);
+  spread(state, range, index, &piece);
   keep_apart(state, index, &piece);
   mm__guard_protect(piece.low, piece.high, piece.protection);
   mm__call(SYS_madvise, piece.low, piece.high - piece.low, MADV_RANDOM);

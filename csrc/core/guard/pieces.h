@@ -33,7 +33,11 @@ bool mm__pieces_learn(struct mm__state *state, const struct mm__range *range, ui
 /* [low, high) was mapped, unmapped or protected anew, and is open as the slot map has it. False:
  * the list is full. */
 bool mm__pieces_changed(struct mm__state *state, uint64_t low, uint64_t high);
-void mm__pieces_close(struct mm__state *state);
+/* Closes all that is open, and with it [low, high) of the mailbox. */
+void mm__pieces_close(struct mm__state *state, uint64_t low, uint64_t high);
+/* The caller opens from here to `address`, and on: the piece that ends there, if calls have needed
+ * it, is taken for open. */
+uint64_t mm__pieces_open_below(struct mm__state *state, uint64_t address);
 /* Puts what was written back to the snapshot. False: the kernel refused. */
 bool mm__pieces_reset(struct mm__state *state);
 
