@@ -323,7 +323,8 @@ static struct mm_image *map_strict(void) {
 static int answer(void) { return 42; }
 
 static void code_of_the_client_does_not_run_in_a_strict_call(void) {
-  struct mm_image *image = map_strict(), *lax = map_with("math", &(struct mm_map_options){0});
+  struct mm_image *image = map_strict(),
+                  *lax = map_with("math", &(struct mm_map_options){.guard = MM_GUARD_OPEN});
   struct mm_error error;
   uint64_t address = (uint64_t)answer, rounds = 10;
   void *arguments[] = {&address}, *count[] = {&rounds};
