@@ -6,9 +6,10 @@
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"
 #include "core/guard/guard.h"
+#include "core/guard/strict.h"
 #include "core/slot/image.h"
 
-static uint64_t forking; /* FS of the thread that holds both locks for a fork */
+static uint64_t forking; /* FS of the thread that holds the locks for a fork */
 static uint32_t times;   /* it has said so: once for each copy of the client library */
 
 static bool is_abandoned(const struct mm__state *state, const struct mm__thread_record *thread) {
@@ -35,6 +36,7 @@ void mm__fork_adopt(struct mm__thread_record *thread) {
   for (uint32_t i = 0; i < MM__THREAD_LIMIT; i++)
     if (mm__threads[i].used && &mm__threads[i] != thread) mm__thread_forget(&mm__threads[i]);
   mm__core_lock.word = mm__life_lock.word = mm__turn_lock = 0;
+  mm__strict_adopt(thread);
   mm__wiped.is_same_process = 1;
   if (!thread) return;
   thread->deferred = thread->deferred_count = 0; /* pending signals are not inherited */
@@ -45,6 +47,7 @@ static void unlock(void) {
   forking = times = 0;
   mm__still_unlock(&mm__core_lock);
   mm__still_unlock(&mm__life_lock);
+  mm__strict_release();
 }
 
 void mm__fork_reset(struct mm__thread_record *thread) {
@@ -70,6 +73,7 @@ void mm__fork(enum mm__fork when) {
   uint64_t fs = mm__fs_read();
   if (when == MM__FORK_PREPARE) {
     if (forking != fs) {
+      mm__strict_hold();
       mm__still_lock(&mm__life_lock);
       mm__still_lock(&mm__core_lock);
       forking = fs;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 static uint32_t guard_of(struct mm_image *image) {
   struct mm_image_info info;
@@ -371,6 +372,99 @@ static void other_threads_wait_for_the_end_of_a_strict_call(void) {
   mm_image_release(image);
 }
 
+struct others {
+  struct mm_image *strict, *lax;
+  void *lax_callback;
+};
+
+static void add_one_to(void *result, void **args, void *user) {
+  (void)user;
+  *(int *)result = *(int *)args[0] + 1;
+}
+
+/* What the strict call left open is closed in the strict one inside, and open in the other. */
+static void call_others(void *result, void **args, void *others_) {
+  const struct others *others = others_;
+  struct mm_error error;
+  uint64_t address = (uint64_t)answer;
+  void *arguments[] = {&address, &(int){1}};
+  (void)args;
+  CHECK_EQUAL(MM_ERROR_FAULT,
+              mm_request_call(function_of(others->strict, "call_at"), result, arguments, &error));
+  CHECK(strstr(error.message, "executing client code") != NULL);
+  int (*apply)(void *, int) = stub_of(others->lax, "apply");
+  CHECK_EQUAL(12, apply(others->lax_callback, 10));
+  *(int *)result = answer();
+}
+
+static void *callback_to(struct mm_image *image, const char *prototype,
+                         mm_callback_function *function, void *user) {
+  struct mm_callback *callback;
+  struct mm_error error;
+  must(mm_callback(image, prototype, function, user, &callback, &error), &error);
+  return mm_callback_pointer(callback);
+}
+
+static void a_callback_runs_in_a_strict_call_and_is_closed_after(void) {
+  struct mm_image *image = map_strict();
+  struct others others = {
+      .strict = map_with("nested", &(struct mm_map_options){.guard = way.guard, .strict = 1}),
+      .lax = map_image("callback")};
+  others.lax_callback = callback_to(others.lax, "int (int)", add_one_to, NULL);
+  void *callback = callback_to(image, "int (void)", call_others, &others);
+  uint64_t address = 0;
+  void *arguments[] = {&callback, &address};
+  struct mm_function *call_and_jump = function_of(image, "call_and_jump");
+  struct mm_error error;
+  int result = 0;
+  CHECK_EQUAL(MM_OK, mm_request_call(call_and_jump, &result, arguments, &error));
+  CHECK_EQUAL(42, result);
+  address = (uint64_t)answer;
+  CHECK_EQUAL(MM_ERROR_FAULT, mm_request_call(call_and_jump, &result, arguments, &error));
+  CHECK(strstr(error.message, "executing client code") && strcmp(error.symbol, "jump") == 0);
+  mm_image_release(image);
+  mm_image_release(others.strict);
+  mm_image_release(others.lax);
+}
+
+static void *call_until_stopped(void *stop) {
+  struct mm_image *image = map_strict();
+  int (*wait_long)(uint64_t) = stub_of(image, "wait_long");
+  uint64_t wrong = 0;
+  pthread_barrier_wait(&mapped); /* libc blocks signals while it creates a thread */
+  while (!__atomic_load_n((int *)stop, __ATOMIC_RELAXED)) wrong += wait_long(3000) != 7;
+  mm_image_release(image);
+  return (void *)wrong;
+}
+
+/* Another thread is in a strict call, or on its way. */
+static void a_forked_child_has_its_code_back(void) {
+  struct mm_image *image =
+      map_with("nested", &(struct mm_map_options){.guard = way.guard, .strict = 1});
+  int stop = 0;
+  pthread_t worker;
+  pthread_barrier_init(&mapped, NULL, 2);
+  pthread_create(&worker, NULL, call_until_stopped, &stop);
+  pthread_barrier_wait(&mapped);
+  for (int i = 0; i < 60; i++) {
+    pid_t child = i % 2 ? fork() : (pid_t)syscall(SYS_fork);
+    if (child == 0) {
+      alarm(20);
+      _exit(CALL_INT_INT(image, "twice", answer()) != 84);
+    }
+    int status = -1;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    CHECK_EQUAL(0, status);
+  }
+  __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+  void *wrong;
+  pthread_join(worker, &wrong);
+  CHECK_EQUAL(0, wrong);
+  pthread_barrier_destroy(&mapped);
+  mm_image_release(image);
+}
+
 static void all_tests(void) {
   connect_client();
   RUN(rejects_stray_writes_and_reads_where_it_is_sealed);
@@ -383,6 +477,8 @@ static void all_tests(void) {
   RUN(a_fault_and_a_hook_are_no_exception);
   RUN(code_of_the_client_does_not_run_in_a_strict_call);
   RUN(other_threads_wait_for_the_end_of_a_strict_call);
+  RUN(a_callback_runs_in_a_strict_call_and_is_closed_after);
+  RUN(a_forked_child_has_its_code_back);
   if (way.guard == MM_GUARD_PAGES) RUN(there_are_keys_or_an_error_that_says_so);
   if ((way.guard & ~SEALED) == MM_GUARD_KEYS) {
     RUN(images_beyond_the_last_key_are_guarded_by_pages);

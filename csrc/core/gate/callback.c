@@ -91,7 +91,7 @@ void mm__callback_cross(struct mm__callback_frame *frame) {
   frame->image_mark = mark;
   frame->failed = 0;
   thread->anchor->selector = 0;
-  if (thread->strict_depth) mm__strict_open();
+  frame->strict_depth = mm__strict_pause(thread);
   mm__fs_write(frame->host_fs);
   if (thread->deferred) mm__deferred_raise(thread);
 }
@@ -117,7 +117,7 @@ void mm__callback_finish(struct mm__callback_frame *frame) {
   thread->anchor->selector = 1;
   mm__fs_write(frame->image_fs);
   leave(&mm__callbacks[frame->index]);
-  int32_t strict = thread->strict_depth ? mm__strict_close() : MM_OK;
+  int32_t strict = mm__strict_resume(thread, frame->strict_depth);
   if (strict != MM_OK)
     outcome = (struct mm__outcome){.status = strict};
   else if (frame->failed)

@@ -46,6 +46,7 @@ struct mm__callback_frame {
   uint64_t image_mark;              /* the image's stack mark before */
   uint32_t index;
   uint32_t failed; /* it is to end the call */
+  uint32_t strict_depth;
 };
 
 #define MM__CALLBACK_CHECK(field, offset)                                                          \

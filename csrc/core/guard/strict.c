@@ -74,7 +74,7 @@ static void protect_all(uint32_t mask) {
              ranges[i].protection & mask);
 }
 
-int32_t mm__strict_close(void) {
+static int32_t close_code(void) {
   mm__lock(&lock);
   range_count = 0;
   int32_t status = each_line(keep_code, 0);
@@ -89,8 +89,8 @@ int32_t mm__strict_close(void) {
   return MM_OK;
 }
 
-void mm__strict_open(void) {
-  if (closed) protect_all(~0u);
+static void open_code(void) {
+  protect_all(~0u);
   owner = 0;
   __atomic_store_n(&closed, 0, __ATOMIC_SEQ_CST);
   mm__call(SYS_futex, &closed, FUTEX_WAKE_PRIVATE, 0x7fffffff);
@@ -98,13 +98,44 @@ void mm__strict_open(void) {
 }
 
 int32_t mm__strict_enter(struct mm__thread_record *thread) {
-  int32_t status = thread->strict_depth ? MM_OK : mm__strict_close();
-  if (status == MM_OK) thread->strict_depth++;
+  if (!thread->strict_depth) return mm__strict_resume(thread, 1);
+  thread->strict_depth++;
+  return MM_OK;
+}
+
+/* Nothing is closed when closing failed after a callback, or in a child of that thread. */
+void mm__strict_leave(struct mm__thread_record *thread) {
+  if (thread->strict_depth && --thread->strict_depth == 0) open_code();
+}
+
+uint32_t mm__strict_pause(struct mm__thread_record *thread) {
+  uint32_t depth = thread->strict_depth;
+  thread->strict_depth = 0;
+  if (depth) open_code();
+  return depth;
+}
+
+int32_t mm__strict_resume(struct mm__thread_record *thread, uint32_t depth) {
+  int32_t status = depth ? close_code() : MM_OK;
+  thread->strict_depth = status == MM_OK ? depth : 0;
   return status;
 }
 
-void mm__strict_leave(struct mm__thread_record *thread) {
-  if (--thread->strict_depth == 0) mm__strict_open();
+/* Only a handler of the host can fork in a strict call of its own thread. */
+static bool is_mine(void) { return owner == (uint32_t)mm__call(SYS_gettid); }
+
+void mm__strict_hold(void) {
+  if (!is_mine()) mm__lock(&lock);
+}
+
+void mm__strict_release(void) {
+  if (!owner) mm__unlock(&lock);
+}
+
+void mm__strict_adopt(struct mm__thread_record *thread) {
+  if (closed) protect_all(~0u);
+  closed = owner = lock = 0;
+  if (thread) thread->strict_depth = 0;
 }
 
 static int32_t find_code(const struct line *line, uint64_t address) {
@@ -117,15 +148,11 @@ bool mm__strict_wait(uint64_t address) {
   do {
     before = __atomic_load_n(&times, __ATOMIC_SEQ_CST);
     if (!before) return false;
-    if (closed && !mm__wiped.is_same_process) { /* a fork, and nobody is left to open it */
-      owner = lock = 0;
-      protect_all(~0u);
-      closed = 0;
-    }
-    /* In the thread that closed it only a new handler of the host can be called: it may run. */
-    if (closed && owner == (uint32_t)mm__call(SYS_gettid)) protect_all(~0u);
-    while (closed && owner != (uint32_t)mm__call(SYS_gettid))
-      mm__call(SYS_futex, &closed, FUTEX_WAIT_PRIVATE, 1);
+    /* A child of a bare clone(2), and nobody is left to open it. */
+    if (!mm__wiped.is_same_process) mm__strict_adopt(0);
+    /* In the thread that closed it only a handler of the host can be called: it may run. */
+    if (closed && is_mine()) protect_all(~0u);
+    while (closed && !is_mine()) mm__call(SYS_futex, &closed, FUTEX_WAIT_PRIVATE, 1);
     if (each_line(find_code, address) == MM_ERROR_BUSY) return true;
   } while (__atomic_load_n(&times, __ATOMIC_SEQ_CST) != before);
   return false;

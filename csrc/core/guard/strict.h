@@ -11,9 +11,15 @@
 /* Around a call; they nest. */
 int32_t mm__strict_enter(struct mm__thread_record *thread);
 void mm__strict_leave(struct mm__thread_record *thread);
-/* Around a callback in such a call. */
-void mm__strict_open(void);
-int32_t mm__strict_close(void);
+/* Around a callback in such a call: how deep it was, and as deep again. */
+uint32_t mm__strict_pause(struct mm__thread_record *thread);
+int32_t mm__strict_resume(struct mm__thread_record *thread, uint32_t depth);
+/* Around fork(2): the child has the permissions of its parent, and nobody else in it to give them
+ * back. */
+void mm__strict_hold(void);
+void mm__strict_release(void);
+/* In a child: everything is open, and nobody in such a call. `thread` is the caller's, or none. */
+void mm__strict_adopt(struct mm__thread_record *thread);
 /* Client code could not be executed at `address`. True: now it can. */
 bool mm__strict_wait(uint64_t address);
 
