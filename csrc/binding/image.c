@@ -99,7 +99,9 @@ int mm__request_map(lua_State *L) {
     return mm__error_return(L, &error);
   }
   add_image(image);
-  image->handle->callable = &image->callable;
+  /* Stubs know nothing of results that wait to be copied: while a stateless image is held open, only
+   * the interface resets it after each call. */
+  if (!options.stateless) image->handle->callable = &image->callable;
   mm__image_mark(image->handle);
   return 1;
 }
