@@ -75,6 +75,19 @@ describe("matchmaker inspect", function()
     end
   end)
 
+  it("names the bytes that would open protection keys, also inside an instruction", function()
+    local text = shell.output(command .. "inspect " .. support.image("rights"))
+    local entry = facts.of(support.image("rights")).exports[1].address
+    local count, places = text:match("\nbytes that change key rights %((%d+)%)\n(.-)\n\n")
+    assert.equal(tonumber(count), select(2, places:gsub("0x%x+ %u+ %S", "")))
+    local address = places:match("  0x(%x+) WRPKRU rights\n")
+    assert.is_true(tonumber(address, 16) - entry < 16)
+    assert.equal(1, select(2, (places .. "\n"):gsub(" rights\n", "")))
+    assert.matches("0x%x+ XRSTOR ld%-linux", places)
+    assert.matches('"instruction":"WRPKRU","owner":"rights"',
+      shell.output(command .. "inspect --json " .. support.image("rights")))
+  end)
+
   it("maps nothing", function()
     local result = shell.run("MM_TRACE=image " .. command .. "inspect " .. support.image("math"))
     assert.equal("", result.stderr)

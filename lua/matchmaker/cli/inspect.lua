@@ -3,6 +3,7 @@ local declare = require "matchmaker.declare"
 local dirty = require "matchmaker.dirty"
 local facts = require "matchmaker.facts"
 local json = require "matchmaker.json"
+local rights = require "matchmaker.rights"
 local shell = require "matchmaker.cli.shell"
 
 local function line(out, ...) out[#out + 1] = (("%-12s %s"):format(...):gsub(" +$", "")) end
@@ -46,6 +47,13 @@ local function put_modules(out, all)
   for _, module in ipairs(all.modules) do
     out[#out + 1] = ("  %s %s"):format(range(module), module.path or "?")
     if module.build_id then out[#out + 1] = ("  %31s build id %s"):format("", module.build_id) end
+  end
+end
+
+local function put_rights(out, all)
+  out[#out + 1] = ("\nbytes that change key rights (%d)"):format(#all.rights)
+  for _, place in ipairs(all.rights) do
+    out[#out + 1] = ("  0x%x %s %s"):format(place.address, place.instruction, place.owner)
   end
 end
 
@@ -111,7 +119,7 @@ return {
   --grant NAME   what the image may do with the outside world in that call
 
 Shows size and place, what it needs of a client and of a CPU, segments, modules with their
-build ids, types, and exports with their docs.
+build ids, bytes that would open protection keys, types, and exports with their docs.
 
 examples:
   matchmaker inspect hu.mmi
@@ -128,11 +136,15 @@ examples:
       for _, export in ipairs(all.exports) do print(export.name) end
       return shell.DONE
     end
+    local unreadable
+    all.rights, unreadable = rights(all)
+    if not all.rights then return shell.complain(shell.FAILED, unreadable) end
     if options.json then print(json.encode(all)) return shell.DONE end
     local out = {}
     put_summary(out, all)
     put_segments(out, all)
     put_modules(out, all)
+    put_rights(out, all)
     put_types(out, all)
     put_exports(out, all)
     print(table.concat(out, "\n"))
