@@ -222,6 +222,22 @@ describe("the map options", function()
     image:unmap()
   end)
 
+  it("`strict` ends a call that jumps into the client's code, and gives it back", function()
+    local image = mm.assert(mm.map(support.image "jump", { strict = true }))
+    assert.is_true(image:info().strict)
+    local code
+    for line in io.lines("/proc/self/maps") do
+      code = code or tonumber(line:match("^(%x+)%-%x+ r%-xp.*/libc%.so") or "", 16)
+    end
+    for _ = 1, 2 do
+      local err = support.error_of(image.exports.jump, code)
+      assert.equal("fault", err.kind)
+      assert.matches("executing client code", err.message)
+      assert.equal(7, image.exports.wait_long(10))
+    end
+    image:unmap()
+  end)
+
   it("`keys` is refused in one line where there are none", function()
     local image, err = mm.map(support.image "math", { guard = "keys" })
     if image then return image:unmap() end

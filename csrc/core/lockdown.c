@@ -206,13 +206,13 @@ int mm__lockdown(struct mm_error *error) {
   if (status != MM_OK) return status;
   if (mm__failed(mm__call(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &needed)))
     return mm__fail(error, MM_ERROR_UNSUPPORTED, "this kernel has no filters of system calls");
-  mm__lock(&mm__core_lock);
+  mm__still_lock(&mm__core_lock);
   if (!mm__tables.locked_down) {
     status = install(error);
     mm__tables_open();
     mm__tables.locked_down = status == MM_OK;
     mm__tables_close();
   }
-  mm__unlock(&mm__core_lock);
+  mm__still_unlock(&mm__core_lock);
   return status;
 }
