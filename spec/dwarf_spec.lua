@@ -195,8 +195,8 @@ describe("the debug information", function()
     local result = snapshot "--export next,first,gap"
     assert.equal(0, result.status, result.stderr)
     with(function(exports, image)
-      assert.same({ low = 6, sign = -64, wide = 2 ^ 39, last = 3 },
-        exports.next { low = 5, sign = -63, wide = 2 ^ 39 - 1, last = 2 })
+      assert.same({ low = 6, sign = -64, wide = 2 ^ 39, last = -1 },
+        exports.next { low = 5, sign = -63, wide = 2 ^ 39 - 1, last = -2 })
       local bytes = image:new("char[8]", { 1, 0, 0, 0, 7, 1 })
       assert.equal(263, exports.first(image:cast("struct tail *", bytes)))
       assert.equal(1, exports.gap(mm.null))
