@@ -171,7 +171,8 @@ COMMANDS := demo check check-slow check-sanitize soak bench lint layers fuzz
 .PHONY: deps $(COMMANDS) $(COMMANDS:%=run-%) format install uninstall clean
 deps: ## install what is missing (apt; as root or with sudo)
 	@tools/deps.sh
-$(COMMANDS): deps
+$(COMMANDS):
+	@tools/deps.sh $(filter demo,$@)
 	@$(AGAIN) run-$@
 run-demo: all examples
 	@$(RUN) examples/01_spell/demo.lua

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what is missing for building, testing and showing matchmaker, and says nothing when nothing is.
 #   tools/deps.sh                everything (Debian's apt-get, as root or through sudo)
+#   tools/deps.sh demo           what the build and `make demo` need
 #   tools/deps.sh --check build  only names what the build lacks; exit status 1 then
 set -u
 
@@ -25,10 +26,13 @@ has_header ffi.h|libffi-dev
 has_header libelf.h|libelf-dev
 has_header yaml.h|libyaml-dev
 has_header elfutils/libdwfl.h|libdw-dev'
-other_needs='
-has_command c++|g++
+demo_needs='
 has_command luajit|luajit
 has_library luajit|libluajit-5.1-dev
+has_header hunspell/hunspell.h|libhunspell-dev
+has_big_dictionary|hunspell-hu'
+other_needs='
+has_command c++|g++
 has_command lua5.1|lua5.1
 has_library lua5.1|liblua5.1-0-dev
 has_command lua5.2|lua5.2
@@ -53,10 +57,8 @@ has_command gdb|gdb
 has_command qemu-system-x86_64|qemu-system-x86
 has_busybox|busybox-static
 has_command cpio|cpio
-has_header hunspell/hunspell.h|libhunspell-dev
 has_library sqlite3|libsqlite3-dev
-has_library python3-embed|libpython3-dev
-has_big_dictionary|hunspell-hu'
+has_library python3-embed|libpython3-dev'
 
 missing() { # of the list on standard input, the packages whose probe fails
   while IFS='|' read -r probe package; do
@@ -72,7 +74,10 @@ if [ "${1:-}" = --check ]; then
   exit 1
 fi
 
-wants=$(printf '%s\n%s\n' "$build_needs" "$other_needs" | missing)
+needs="$build_needs$demo_needs"
+[ "${1:-}" = demo ] || needs="$needs$other_needs"
+
+wants=$(printf '%s\n' "$needs" | missing)
 [ -z "$wants" ] && exit 0
 
 root=
@@ -90,7 +95,7 @@ $root apt-get -qq update || exit 1
 # shellcheck disable=SC2086 # a list of words
 $root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $wants >/dev/null || exit 1
 
-lacks=$(printf '%s\n%s\n' "$build_needs" "$other_needs" | missing)
+lacks=$(printf '%s\n' "$needs" | missing)
 [ -z "$lacks" ] && exit 0
 echo "matchmaker: still missing after the installation: $lacks" >&2
 exit 1
