@@ -31,7 +31,7 @@ describe("the module", function()
 
   it("has the names of the interface", function()
     assert.equal(mm.map, mm.request_map)
-    for _, name in ipairs { "init", "finalize", "lockdown", "request_map", "request_call", "mapped" } do
+    for name in ("init finalize lockdown request_map request_call mapped"):gmatch "%S+" do
       assert.equal("function", type(mm[name]))
     end
   end)

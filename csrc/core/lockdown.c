@@ -13,10 +13,10 @@
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/personality.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/mman.h>
-#include <sys/personality.h>
 #include <sys/prctl.h>
 
 #define X32_BIT            0x40000000u /* of system-call numbers: asm/unistd.h */

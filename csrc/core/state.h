@@ -150,7 +150,7 @@ struct mm__tables {
   uint64_t host_fs;         /* the launcher's */
   uint32_t deadline_signal; /* 0: no call is limited yet */
   uint32_t has_keys;
-  uint32_t locked_down; /* for good: core/lockdown.h */
+  uint32_t locked_down;        /* for good: core/lockdown.h */
   uint32_t cpu[MM__CPU_WORDS]; /* features of this machine: CPUID is slow in virtual machines */
 };
 
