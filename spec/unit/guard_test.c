@@ -206,6 +206,47 @@ static void a_fault_and_a_hook_are_no_exception(void) {
   mm_image_release(hook);
 }
 
+/* --- what a reset costs --- */
+
+static uint64_t resident_pages(struct mm_image *image) {
+  uint64_t base = base_of(image), low = 0, high, kilobytes, pages = 0;
+  char line[512], protection[5];
+  FILE *maps = fopen("/proc/self/smaps", "re");
+  while (maps && fgets(line, sizeof line, maps)) {
+    uint64_t start;
+    if (sscanf(line, "%lx-%lx %4s", &start, &high, protection) == 3) low = start;
+    if (low >= base && low < base + SLOT_BYTES && sscanf(line, "Rss: %lu kB", &kilobytes) == 1)
+      pages += kilobytes / 4;
+  }
+  if (maps) fclose(maps);
+  return pages;
+}
+
+/* How many pages a reset gives back, after a call that wrote to `pages` of 2,048. */
+static uint64_t pages_given_back(uint64_t pages, bool stateless) {
+  struct mm_image *image =
+      map_with("memory", &(struct mm_map_options){.guard = MM_GUARD_PAGES, .stateless = stateless});
+  int (*scatter)(int, int) = stub_of(image, "scatter");
+  CHECK_EQUAL(pages, scatter(0, (int)(2048 / pages)));
+  if (!stateless) CHECK_EQUAL(MM_OK, mm_reset(image, NULL));
+  CALL_LONG(image, "field_mark"); /* reads all of them */
+  uint64_t before = resident_pages(image);
+  CHECK(before > 2048);
+  CHECK_EQUAL(pages, scatter(0, (int)(2048 / pages)));
+  if (!stateless) CHECK_EQUAL(MM_OK, mm_reset(image, NULL));
+  uint64_t after = resident_pages(image);
+  mm_image_release(image);
+  return before > after ? before - after : 0;
+}
+
+static void a_reset_discards_no_more_than_what_was_written(void) {
+  for (int stateless = 0; stateless < 2; stateless++)
+    for (uint64_t pages = 4; pages <= 64; pages *= 4) {
+      uint64_t given_back = pages_given_back(pages, stateless);
+      CHECK(given_back >= pages && given_back <= pages + 2);
+    }
+}
+
 /* --- keys --- */
 
 static void there_are_keys_or_an_error_that_says_so(void) {
@@ -479,6 +520,7 @@ static void all_tests(void) {
   RUN(other_threads_wait_for_the_end_of_a_strict_call);
   RUN(a_callback_runs_in_a_strict_call_and_is_closed_after);
   RUN(a_forked_child_has_its_code_back);
+  if (way.guard == MM_GUARD_PAGES) RUN(a_reset_discards_no_more_than_what_was_written);
   if (way.guard == MM_GUARD_PAGES) RUN(there_are_keys_or_an_error_that_says_so);
   if ((way.guard & ~SEALED) == MM_GUARD_KEYS) {
     RUN(images_beyond_the_last_key_are_guarded_by_pages);
