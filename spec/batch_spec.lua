@@ -46,6 +46,7 @@ for _, guard in ipairs { "pages", "open" } do
       end)
       assert.equal("type", err.kind)
       assert.equal(3, err.call)
+      assert.matches("^counter_set: argument 1 .* %(call 3 of the batch%)$", tostring(err))
       assert.equal(8, image.exports.counter_get())
       image:unmap()
     end)

@@ -333,6 +333,11 @@ describe("the launcher", function()
       assert.matches("/exits exited with status 7 before its snapshot$", refusal_of "exits")
     end)
 
+    it("a server that has closed descriptor 2", function()
+      local text = shell.launch(shell.fixture "exits" .. " close").stderr
+      assert.matches("/exits exited with status 7 before its snapshot\n$", text)
+    end)
+
     it("a server that never asks for its snapshot", function()
       assert.matches("/nosnapshot exited with status 0 before its snapshot$",
         refusal_of "nosnapshot")
@@ -387,12 +392,13 @@ describe("the launcher", function()
     end)
   end)
 
-  describe("used wrongly ends with status 2 and the usage,", function()
+  describe("used wrongly ends with status 2 and one line,", function()
     local function misuse(words)
       local result = shell.launch(words)
       assert.equal(2, result.status)
       assert.equal("", result.stdout)
-      local text = result.stderr:match("^matchmaker: ([^\n]+)\nmatchmaker: usage: [^\n]+\n$")
+      local text = result.stderr:match(
+        "^matchmaker: ([^\n]+): try `matchmaker snapshot %-%-help`\n$")
       assert(text, result.stderr)
       return text
     end

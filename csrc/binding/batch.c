@@ -53,7 +53,19 @@ static int run(lua_State *L) {
   return 1;
 }
 
-/* Puts the number of the call that failed into the error object. */
+/* Puts the number of the call that failed into the error object, and into what it prints as. */
+static void tell_call(lua_State *L, int call) {
+  lua_pushinteger(L, call);
+  lua_setfield(L, -2, "call");
+  lua_getfield(L, -1, "message");
+  const char *message = lua_tostring(L, -1);
+  if (message) {
+    lua_pushfstring(L, "%s (call %d of the batch)", message, call);
+    lua_setfield(L, -3, "message");
+  }
+  lua_pop(L, 1);
+}
+
 static int run_protected(lua_State *L) {
   lua_pushcfunction(L, run);
   lua_insert(L, 1);
@@ -62,7 +74,9 @@ static int run_protected(lua_State *L) {
   if (lua_pcall(L, 3, 1, 0) == 0) return 1;
   if (lua_type(L, -1) == LUA_TTABLE) {
     lua_rawgeti(L, 1, 1);
-    lua_setfield(L, -2, "call");
+    int call = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    tell_call(L, call);
   }
   return lua_error(L);
 }

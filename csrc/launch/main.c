@@ -1,6 +1,7 @@
 /* launch/main.c - the command: reads options, loads server and interpreter into the slot, and jumps
  * in. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,6 +28,10 @@ struct options {
   char *name;    /* of the server, or of the script */
 };
 
+/* A copy of descriptor 2, out of the way: the server may close that, or put another in its place. */
+#define MESSAGES_LOWEST 200
+static int messages = 2;
+
 void mm__say(const char *format, ...) {
   char line[4096];
   va_list list;
@@ -37,13 +42,14 @@ void mm__say(const char *format, ...) {
   length += more < 0 ? 0 : more;
   if (length > (int)sizeof line - 2) length = sizeof line - 2;
   line[length++] = '\n';
+  if (write(messages, line, (size_t)length) >= 0) return;
   if (write(2, line, (size_t)length) < 0) return; /* there is nobody to tell */
 }
 
 static int misuse(const char *format, const char *what) {
-  mm__say(format, what);
-  mm__say("usage: matchmaker-launch [-o FILE] [--slot N] [--env NAME] [--export NAME,...] "
-          "SERVER [ARG...]");
+  char text[512];
+  snprintf(text, sizeof text, format, what);
+  mm__say("%s: try `matchmaker snapshot --help`", text);
   return MISUSED;
 }
 
@@ -205,6 +211,8 @@ static int run(struct options *options, size_t count) {
   struct mm_error error = {0};
   char **given = options->server;
   signal(SIGXFSZ, SIG_IGN); /* an image over RLIMIT_FSIZE fails with EFBIG, its file is removed */
+  int copy = fcntl(2, F_DUPFD_CLOEXEC, MESSAGES_LOWEST);
+  if (copy >= 0) messages = copy;
   mm__descriptors_remember();
   if (add_interpreter(options, count))
     launch(options, &error);

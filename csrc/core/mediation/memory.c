@@ -391,7 +391,8 @@ long mm__memory_mremap(struct mm__trap *trap) {
   if (flags & MREMAP_FIXED) {
     if (!(flags & MREMAP_MAYMOVE) || to % MM__PAGE || !in_slot(trap, to, bytes)) return -EINVAL;
     if (to < low + old && low < to + bytes) return -EINVAL;
-    if (touches_snapshot(trap, to, to + bytes)) return -EPERM;
+    /* No error of mremap(2) says it: nothing is moved over the snapshot. */
+    if (touches_snapshot(trap, to, to + bytes)) return -ENOMEM;
     long result = each_piece(trap, to, to + bytes, remove_piece, 0);
     if (mm__failed(result)) return result;
   } else if (bytes <= old) {
