@@ -32,8 +32,9 @@ local reserved = {
 -- What code without libc may take from the system: types, constants, and those few functions of
 -- string.h that base/bytes.c defines.
 local freestanding = set [[
-  cpuid.h elf.h errno.h fcntl.h limits.h signal.h stdarg.h stdbool.h stddef.h stdint.h string.h
-  sys/mman.h sys/prctl.h sys/stat.h sys/statfs.h sys/syscall.h sys/uio.h time.h ucontext.h ]]
+  cpuid.h elf.h errno.h fcntl.h limits.h netinet/in.h netinet/tcp.h poll.h signal.h stdarg.h
+  stdbool.h stddef.h stdint.h string.h sys/mman.h sys/prctl.h sys/select.h sys/socket.h sys/stat.h
+  sys/statfs.h sys/syscall.h sys/uio.h sys/un.h time.h ucontext.h ]]
 
 local includes, paths = {}, {} -- path -> { { header, line, is_own } }; paths in order
 
