@@ -11,9 +11,9 @@ local plot = require "bench.plot"
 local BUILD = arg and arg[1] or "build"
 local FOLDER = BUILD .. "/bench/"
 local ROUNDS = tonumber(os.getenv "MM_BENCH_ROUNDS") or 11
-local SIZES_MIB = { 2, 200, 2048 }
+local SIZES_MIB = { 10, 200, 1024 }
 local WORD = "asztal"
-local BATCH = 100
+local BATCH = 1000
 
 local has_ffi, ffi = pcall(require, "ffi")
 package.cpath = FOLDER .. "?.so;" .. package.cpath
@@ -90,6 +90,21 @@ local function has(image, method)
   return found and type(value) == "function"
 end
 
+-- What the same mprotect(2) costs without us: as many calls as the guard makes, all of one page,
+-- most of which open something.
+local function by_mprotect(path, export, ...)
+  local image = assert(mm.request_map(path, { guard = "pages" }))
+  for _ = 1, 50 do image.exports[export](...) end
+  local before = image:info().guard_changes
+  image.exports[export](...)
+  local calls = image:info().guard_changes - before
+  assert(image:unmap())
+  local closing = math.ceil(calls / 8)
+  return ("bare mprotect, %d calls"):format(calls), function()
+    return run_number(("%smprotect_floor %d %d"):format(FOLDER, calls - closing, closing))
+  end
+end
+
 local function by_daemon(socket, what, calls, processor)
   local command = ("%sdaemon ask %s %s %d %s %s"):format(FOLDER, socket, what, calls, processor,
     WORD)
@@ -117,6 +132,8 @@ local function add_calls(spell_image, math_image, socket, able)
   if able.batch then
     row(("image, guard pages, batch of %d"):format(BATCH), true, in_batch(spell_image, "add", 1, 2))
   end
+  local name, floor = by_mprotect(spell_image, "add", 1, 2)
+  row(name, false, floor)
   row("image, guard pages", true, in_image(spell_image, nil, "add", "i % 1000, 1"))
   row("small image, guard pages", true, in_image(math_image, nil, "add", "i % 1000, 1"))
   row("daemon, both on one CPU", false, by_daemon(socket, "add", 5000, "0"))
@@ -147,6 +164,8 @@ local function spell_calls(spell_image, aff, dic, socket, able)
     row(("image, guard pages, batch of %d"):format(BATCH), true,
       in_batch(spell_image, "spell", WORD))
   end
+  local name, floor = by_mprotect(spell_image, "spell", WORD)
+  row(name, false, floor)
   row("image, guard pages", true, in_image(spell_image, nil, "spell", "a", WORD))
   row("daemon, both on one CPU", false, by_daemon(socket, "spell", 5000, "0"))
   row("daemon, left to the scheduler", false, by_daemon(socket, "spell", 5000, "free"))
@@ -226,24 +245,50 @@ local function starts(spell_image, aff, dic)
   }
 end
 
-local function resets(path)
+-- All of its memory resident, as after long use.
+local function resident(image)
+  image:open(function()
+    for page = 0, image.exports.pages() - 1 do image.exports.sum_page(page) end
+  end)
+end
+
+local function sizes(images)
   local rows = {}
-  for _, pages in ipairs { 1, 10, 100, 500 } do
+  for i = 2, #images do
     rows[#rows + 1] = {
-      name = ("%d page%s changed"):format(pages, pages == 1 and "" or "s"),
+      name = ("%s resident"):format(images[i].name),
       ours = true,
       measure = function()
-        local image = assert(mm.request_map(path))
-        image.exports.touch(pages)
-        local start = measure.now()
-        assert(image:reset())
-        local ns = measure.now() - start
+        local image = assert(mm.request_map(images[i].path))
+        resident(image)
+        local ns = measure.call(image.exports.add, "i % 1000, 1")
         assert(image:unmap())
         return ns
       end,
     }
   end
-  return { title = "Reset of an image of 2 MiB", rows = rows }
+  return { title = "One call: add(a, b), guard pages, by the image's size", rows = rows }
+end
+
+local function resets(image)
+  local rows = {}
+  for _, pages in ipairs { 1, 10, 100, 1000 } do
+    rows[#rows + 1] = {
+      name = ("%d page%s changed"):format(pages, pages == 1 and "" or "s"),
+      ours = true,
+      measure = function()
+        local mapped = assert(mm.request_map(image.path))
+        resident(mapped)
+        mapped.exports.touch(pages)
+        local start = measure.now()
+        assert(mapped:reset())
+        local ns = measure.now() - start
+        assert(mapped:unmap())
+        return ns
+      end,
+    }
+  end
+  return { title = ("Reset of an image of %s, all resident"):format(image.name), rows = rows }
 end
 
 -- ---- output ----
@@ -323,7 +368,8 @@ local sections = {
   maps(images),
   add_calls(spell_image, math_image, socket, able),
   spell_calls(spell_image, aff, dic, socket, able),
-  images[2] and resets(images[2].path) or nil,
+  images[2] and sizes(images) or nil,
+  images[2] and resets(images[#images]) or nil,
 }
 local facts = machine()
 print(("%s, Linux %s, %s; medians of %d rounds in turn"):format(facts.processor, facts.kernel,
