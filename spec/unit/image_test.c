@@ -96,6 +96,13 @@ static void make_server(void) {
   void *slot = mmap((void *)BASE, MM__SLOT_BYTES, PROT_NONE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
   if (slot != (void *)BASE) exit(1);
+  memset(map(STACK_HIGH - MM__STACK_BYTES, MM__STACK_BYTES, PROT_READ | PROT_WRITE, -1, 0), 0xee,
+         MM__STACK_BYTES);
+  region(STACK_HIGH - MM__STACK_BYTES, MM__STACK_BYTES - 0x3000, PROT_READ | PROT_WRITE,
+         MM__REGION_ZERO);
+  region(STACK_HIGH - 0x3000, 0x3000, PROT_READ | PROT_WRITE, 0);
+  memset(map(STACK_HIGH, MM__MAILBOX_BYTES, PROT_READ | PROT_WRITE, -1, 0), 0xdd, 0x1000);
+  region(STACK_HIGH, MM__MAILBOX_BYTES, PROT_READ | PROT_WRITE, MM__REGION_ZERO);
   uint8_t *text = map(TEXT, 0x10000, PROT_READ | PROT_WRITE, -1, 0);
   memset(text, 0xc3, 0x10000);
   mprotect(text, 0x10000, PROT_READ | PROT_EXEC);
@@ -113,13 +120,6 @@ static void make_server(void) {
   memset(sparse + (1ul << 30), 's', 64 * KIB);
   region(SPARSE, SPARSE_END - SPARSE, PROT_READ | PROT_WRITE, 0);
   map_past_end();
-  memset(map(STACK_HIGH - MM__STACK_BYTES, MM__STACK_BYTES, PROT_READ | PROT_WRITE, -1, 0), 0xee,
-         MM__STACK_BYTES);
-  region(STACK_HIGH - MM__STACK_BYTES, MM__STACK_BYTES - 0x3000, PROT_READ | PROT_WRITE,
-         MM__REGION_ZERO);
-  region(STACK_HIGH - 0x3000, 0x3000, PROT_READ | PROT_WRITE, 0);
-  memset(map(STACK_HIGH, MM__MAILBOX_BYTES, PROT_READ | PROT_WRITE, -1, 0), 0xdd, 0x1000);
-  region(STACK_HIGH, MM__MAILBOX_BYTES, PROT_READ | PROT_WRITE, MM__REGION_ZERO);
   source.regions = regions;
 }
 
@@ -354,11 +354,11 @@ static void check_sane(const struct mm__head *head, uint64_t whole) {
   uint64_t low = MM__SLOT_BASE(head->facts->slot), high = low + MM__SLOT_BYTES;
   CHECK(head->facts->slot > 0 && head->facts->slot < MM__SLOT_COUNT);
   for (uint32_t i = 0; i < head->load_count; i++) {
-    CHECK(head->loads[i].p_vaddr >= low + MM__PROGRAM_OFFSET &&
+    CHECK(head->loads[i].p_vaddr >= low + MM__STACK_LOW_OFFSET &&
           head->loads[i].p_memsz <= high - head->loads[i].p_vaddr);
     CHECK(head->loads[i].p_filesz <= whole &&
           head->loads[i].p_offset <= whole - head->loads[i].p_filesz);
-    low = head->loads[i].p_vaddr + head->loads[i].p_memsz - MM__PROGRAM_OFFSET;
+    low = head->loads[i].p_vaddr + head->loads[i].p_memsz - MM__STACK_LOW_OFFSET;
   }
   CHECK(strlen(head->needs) < 4096);
   for (uint32_t i = 0; i < head->module_count; i++)

@@ -328,7 +328,7 @@ static void lay(Elf64_Phdr *load, uint64_t low, uint64_t high, uint64_t bytes) {
   load->p_align = BIG_PAGE;
 }
 
-/* The same image as a machine with larger pages might have made it: program, libraries and stack
+/* The same image as a machine with larger pages might have made it: stack, program and libraries
  * are a segment each, and what program headers are left over are small ones between them. */
 static void tells_another_page_size(void) {
   struct mm__facts *facts = facts_of(head);
@@ -340,12 +340,11 @@ static void tells_another_page_size(void) {
   put_signed();
   CHECK(map_status(NULL) == MM_ERROR_DAMAGED && says("page-aligned"));
   facts->needs = MM_GRANT_JIT;
-  lay(load, base + MM__PROGRAM_OFFSET, high, high - base - MM__PROGRAM_OFFSET);
-  for (int i = 1; i < count_of_loads - 2; i++, high += BIG_PAGE)
+  lay(load, facts->stack_low, facts->mailbox_high, 0);
+  lay(load + 1, base + MM__PROGRAM_OFFSET, high, high - base - MM__PROGRAM_OFFSET);
+  for (int i = 2; i < count_of_loads - 1; i++, high += BIG_PAGE)
     lay(load + i, high, high + BIG_PAGE, 0);
-  load += count_of_loads - 2;
-  lay(load, base + MM__MMAP_OFFSET, base + MM__MMAP_LIMIT_OFFSET, 0);
-  lay(load + 1, facts->stack_low, facts->mailbox_high, 0);
+  lay(load + count_of_loads - 1, base + MM__MMAP_OFFSET, base + MM__MMAP_LIMIT_OFFSET, 0);
   put_signed();
   CHECK(map_status(NULL) == MM_ERROR_PAGE_SIZE && says("65536"));
   restore();
