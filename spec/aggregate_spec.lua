@@ -1,5 +1,6 @@
 -- Structs, unions and complex numbers by value, as tables.
 local support = require "spec.support"
+local mm = require "matchmaker"
 
 describe("a value of several parts", function()
   support.guard(before_each, after_each)
@@ -79,9 +80,45 @@ describe("a value of several parts", function()
     local print = image:bind("print", "const char *(const char *, const char *, double, int)")
     assert.equal("a 0.5 -1", print("%s %g %d", "a", 0.5, -1))
     assert.equal("range", support.error_of(print, "%s %g %d", "a", 0.5, 2 ^ 31).kind)
-    assert.equal("count", support.error_of(image.exports.print, "%d", 1).kind)
     assert.equal("signature",
       support.error_of(image.bind, image, "total", "long (int, float)").kind)
+  end)
+
+  it("is a variable argument without a prototype where its type is no guess", function()
+    local image = support.map("aggregate")
+    local print = image.exports.print
+    for _ = 1, 3 do
+      assert.equal("a 0.5 1 0 (nil)", print("%s %g %d %d %p", "a", 0.5, true, false, mm.null))
+    end
+    assert.equal("-0.25 b", print("%g %s", -0.25, "b"))
+    assert.equal("xyz", print("%s", image:buffer("xyz\0")))
+    assert.equal("plain", print("plain"))
+    assert.equal("range", support.error_of(print, "%s", "a\0b").kind)
+    for _, value in ipairs { {}, function() end, coroutine.create(function() end) } do
+      local err = support.error_of(print, "%p", value)
+      assert.equal("type", err.kind)
+      assert.matches("^print: argument 2 is one of `...`, got a %w+; image:", err.message)
+    end
+    assert.equal("type", support.error_of(print, "%p", nil).kind)
+    assert.equal("count", support.error_of(print).kind)
+  end)
+
+  it("is a whole number without a prototype only where Lua has integers", function()
+    local image = support.map("aggregate")
+    if math.type then
+      assert.equal("7 9223372036854775807 7.0",
+        image.exports.print("%d %ld %.1f", 7, math.maxinteger, 7.0))
+      assert.equal(math.mininteger, image:call { "total", 2, math.mininteger, 0 })
+    else
+      local err = support.error_of(image.exports.print, "%d", 1)
+      assert.equal("type", err.kind)
+      assert.equal("print: argument 2 is one of `...`, got a number, which could be an integer or "
+        .. "a double; image:bind with a prototype tells its type", err.message)
+    end
+    if rawget(_G, "jit") then
+      local wide = require("ffi").cast("int64_t", -5)
+      assert.equal("-5", image.exports.print("%ld", wide))
+    end
   end)
 
   it("holds pointers of its own image only", function()

@@ -214,6 +214,12 @@ int mm__image_call(lua_State *L);
 const char *mm__function_name(const struct mm__lua_function *function);
 const char *mm__function_prototype(const struct mm__lua_function *function);
 
+/* --- variadic.c --- */
+
+/* Pushes the prototype of a call of a variadic function with the values from `first` to the top,
+ * among which booleans become integers. Raises where a type would be a guess. */
+void mm__variadic_spell(lua_State *L, const struct mm__lua_function *function, int first);
+
 /* --- callback.c --- */
 
 /* A call that Lua makes, and in whose state callbacks run meanwhile. On the C stack. */

@@ -150,11 +150,48 @@ static void convert(lua_State *L, const struct mm__lua_function *function, struc
   place->argument = 0;
 }
 
+static bool is_variadic(const struct mm__lua_function *function) {
+  const struct mm__registry *registry = &function->image->handle->registry;
+  return registry->types[function->export->type].flags & MM__TYPE_VARIADIC &&
+         !function->bound->builder;
+}
+
+/* Puts the function that is called with these arguments in the place of `self`; it stays with the
+ * image, for the next such call. */
+static struct mm__lua_function *spell(lua_State *L, struct mm__lua_function *function, int self,
+                                      int first) {
+  struct mm_error error;
+  struct mm_function *bound;
+  mm__variadic_spell(L, function, first);
+  mm__push_link(L, self);
+  lua_pushvalue(L, -2);
+  lua_rawget(L, -2);
+  struct mm__lua_function *known = mm__object_at(L, -1, MM__FUNCTION_OBJECT, sizeof *known);
+  if (!known) {
+    lua_pop(L, 1);
+    if (mm_bind(function->image->handle, mm__function_name(function), lua_tostring(L, -2), &bound,
+                &error) != MM_OK)
+      mm__function_raise(L, function, &error);
+    lua_rawgeti(L, -1, 2); /* image.c says what is in a link */
+    known = push_function(L, -1, function->export, bound->registry, bound->type);
+    known->bound = bound;
+    lua_remove(L, -2);
+    lua_pushvalue(L, -3);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, -4);
+  }
+  lua_replace(L, self);
+  lua_pop(L, 2);
+  return known;
+}
+
 int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int self, int first,
                         uint64_t timeout_ns) {
   int got = lua_gettop(L) - first + 1;
-  uint32_t count = function->count;
   mm__function_bind(L, function);
+  if (got > (int)function->count && is_variadic(function))
+    function = spell(L, function, self, first);
+  uint32_t count = function->count;
   if (got != (int)count) raise_count(L, function, got);
   struct mm__value values[count + 1];
   bool is_small = function->record_bytes <= SMALL_RECORDS;
