@@ -23,6 +23,13 @@ local ranges = {
 }
 
 describe("a value", function()
+  -- What the first callback takes stays: libffi's trampolines, and a page of stubs.
+  setup(function()
+    local image = support.map("callback")
+    image:callback("void (void)", print):free()
+    mm.assert(image:unmap())
+  end)
+
   support.guard(before_each, after_each)
 
   local function call(fixture, name, ...) return support.map(fixture).exports[name](...) end
@@ -182,6 +189,36 @@ describe("a value", function()
     end
   end)
 
+  -- Bytes, low ones first, of what only 64 bits hold.
+  local wide_integers = {
+    ["2^53 + 1"] = "\1\0\0\0\0\0\32\0", lowest = "\0\0\0\0\0\0\0\128",
+    highest = "\255\255\255\255\255\255\255\127", mixed = "\1\35\69\103\137\171\205\111",
+  }
+  local texts = { ["2^53 + 1"] = "9007199254740993", lowest = "-9223372036854775808",
+    highest = "9223372036854775807", mixed = "8056283915067138817" }
+
+  for name, bytes in pairs(wide_integers) do
+    it(("of 64 bits keeps them all: %s"):format(name), function()
+      local image = support.map("callback")
+      local buffer = image:buffer(8)
+      local field = image:cast("int64_t *", buffer)
+      local number = texts[name] -- Lua 5.1 and 5.2
+      if has_ffi then
+        number = ffi.cast("const int64_t *", bytes)[0]
+      elseif has_integers then
+        number = string.unpack("<i8", bytes)
+      end
+      field[0] = number
+      assert.equal(bytes, buffer:get(0, 8))
+      if not has_ffi and not has_integers then
+        assert.equal("range", support.error_of(function() return field[0] end).kind)
+        return
+      end
+      assert.is_true(field[0] == number)
+      assert.is_true(support.map("math").exports.i64(number) == number)
+    end)
+  end
+
   describe("of bool", function()
     it("passes as a boolean", function()
       assert.is_true(call("math", "boolean", true))
@@ -210,6 +247,40 @@ describe("a value", function()
       assert.equal(1e300, exports.f64(1e300))
       assert.equal(1e300, exports.f80(1e300))
     end)
+
+    -- Their bytes in memory, low ones first: read back, a number cannot hide what it lost.
+    local doubles = {
+      ["-0.0"] = "\0\0\0\0\0\0\0\128", infinity = "\0\0\0\0\0\0\240\127",
+      ["-infinity"] = "\0\0\0\0\0\0\240\255", denormal = "\1\0\0\0\0\0\0\0",
+      ["-denormal"] = "\255\255\255\255\255\255\15\128",
+      largest = "\255\255\255\255\255\255\239\127",
+      payload = "\188\154\120\86\52\18\248\127", ["-payload"] = "\1\0\0\0\0\0\248\255",
+    }
+
+    for name, bytes in pairs(doubles) do
+      it(("keeps all bits of %s through arguments, results, fields and callbacks"):format(name),
+        function()
+          local image = support.map("callback")
+          local buffer = image:buffer(bytes)
+          local field = image:cast("double *", buffer)
+          local x = field[0]
+          local function check(number)
+            buffer:fill(0)
+            field[0] = number
+            -- LuaJIT has one NaN: what it keeps of others would be its tags.
+            if number ~= number and rawget(_G, "jit") then return end
+            assert.equal(bytes, buffer:get(0, 8))
+          end
+          check(x)
+          check(support.map("math").exports.f64(x))
+          local seen
+          check(image.exports.by_value(function(point)
+            seen = point.x
+            return { x = point.x, y = -0.0 }
+          end, x, 0))
+          check(seen)
+        end)
+    end
 
     it("is rounded for float, and refused when float cannot hold it", function()
       local f32 = support.map("math").exports.f32
