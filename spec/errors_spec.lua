@@ -192,6 +192,21 @@ describe("an error", function()
       local image = support.map "math"
       assert.equal("prototype", support.error_of(image.bind, image, "add", "int (int,").kind)
     end)
+
+    it("shows where a text is no prototype, with a caret", function()
+      local image = support.map "math"
+      local err = support.error_of(image.bind, image, "add", "int (int,\n nothing x)")
+      assert.equal("int (int,  nothing x)", err.text)
+      assert.equal(12, err.column)
+      assert.equal("int (int,  nothing x)\n           ^", err.excerpt)
+      assert.is_nil(err.message:find("\n", 1, true))
+      local long = ("int (%snothing x)"):format(("int, "):rep(50))
+      err = support.error_of(image.bind, image, "add", long)
+      assert.equal(256, err.column)
+      local text, caret = err.excerpt:match("^(.-)\n( *)%^$")
+      assert.equal("nothing", text:sub(#caret + 1, #caret + 7))
+      assert.is_nil(support.error_of(image.exports.add, 1).column)
+    end)
   end)
 
   describe("of mapping", function()

@@ -66,6 +66,16 @@ static void set_fault(lua_State *L, const struct mm_error *error) {
   set_address(L, "offset", error->offset);
 }
 
+/* The text that a parser stopped in, and the same with a caret under the place. */
+static void set_place(lua_State *L, const struct mm_error *error) {
+  char lines[2 * sizeof error->text + 2];
+  if (!error->column) return;
+  set_integer(L, "column", error->column);
+  set_text(L, "text", error->text);
+  snprintf(lines, sizeof lines, "%s\n%*s", error->text, (int)error->caret + 1, "^");
+  set_text(L, "excerpt", lines);
+}
+
 void mm__error_push(lua_State *L, const struct mm_error *error) {
   luaL_checkstack(L, 6, "an error object");
   lua_newtable(L);
@@ -76,6 +86,7 @@ void mm__error_push(lua_State *L, const struct mm_error *error) {
   set_text(L, "export", error->export_name);
   set_text(L, "image", error->image);
   if (mm__ends_call(error->status)) set_fault(L, error);
+  set_place(L, error);
   luaL_where(L, 1);
   if (lua_rawlen(L, -1))
     lua_setfield(L, -2, "where");

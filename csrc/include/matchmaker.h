@@ -93,6 +93,9 @@ struct mm_error {
   char image[256];       /* the image's path as it was mapped */
   char refused[256];     /* system calls that mediation refused during the call, comma-separated */
   char message[768];     /* one line, complete by itself */
+  uint32_t column;       /* MM_ERROR_PROTOTYPE: where in the C text, from 1; else 0 */
+  uint32_t caret;        /* as many characters of `text` stand before that place */
+  char text[168];        /* what is around it, in one line */
 };
 
 /* How permissions are enforced at rest. MM_GUARD_DEFAULT is MM_GUARD_KEYS where CPU and kernel have

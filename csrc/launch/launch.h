@@ -18,6 +18,8 @@
 
 /* Prints "matchmaker: ...\n" on standard error, in one write. */
 void mm__say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* An error's message, and beneath it the C text that a parser stopped in, with a caret. */
+void mm__say_error(const struct mm_error *error);
 
 /* --- program.c: an ELF file that can be loaded into a slot --- */
 

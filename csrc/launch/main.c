@@ -46,6 +46,13 @@ void mm__say(const char *format, ...) {
   if (write(2, line, (size_t)length) < 0) return; /* there is nobody to tell */
 }
 
+void mm__say_error(const struct mm_error *error) {
+  mm__say("%s", error->message);
+  if (!error->column) return;
+  mm__say("  %s", error->text);
+  mm__say("  %*s", (int)error->caret + 1, "^");
+}
+
 static int misuse(const char *format, const char *what) {
   char text[512];
   snprintf(text, sizeof text, format, what);
@@ -219,7 +226,7 @@ static int run(struct options *options, size_t count) {
   else
     mm__fail(&error, MM_ERROR_MEMORY, "out of memory");
   if (options->server != given) free(options->server);
-  mm__say("%s", error.message);
+  mm__say_error(&error);
   return FAILED;
 }
 

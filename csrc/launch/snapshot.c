@@ -188,7 +188,7 @@ int mm__snapshot_taken(const struct mm__snapshot *snapshot) {
     }
   }
   if (write_image(snapshot, path, &error) != MM_OK) {
-    mm__say("%s", error.message);
+    mm__say_error(&error);
     return errno_of(&error);
   }
   _exit(0);

@@ -31,8 +31,8 @@ void mm__parser_close(struct mm__parser *parser) {
 
 /* --- errors --- */
 
-/* The text around a place, in one line and printable. */
-static void excerpt(const char *text, uint32_t place, char shown[SHOWN + 1]) {
+/* The text around a place, in one line and printable. Returns where in it the place is. */
+static uint32_t excerpt(const char *text, uint32_t place, char shown[SHOWN + 1]) {
   uint32_t first = place > BEFORE ? place - BEFORE : 0, count = 0;
   if (first) memcpy(shown, "...", count = 3);
   for (uint32_t at = first; text[at] && count < SHOWN - 3; at++) {
@@ -46,6 +46,16 @@ static void excerpt(const char *text, uint32_t place, char shown[SHOWN + 1]) {
   }
   if (count == SHOWN - 3) memcpy(shown + count, "...", 3), count += 3;
   shown[count] = 0;
+  return place - first + (first ? 3 : 0);
+}
+
+static void show_place(struct mm_error *error, const struct mm__token *at, uint32_t caret,
+                       const char shown[SHOWN + 1]) {
+  _Static_assert(sizeof error->text > SHOWN, "an error holds an excerpt");
+  if (!error) return;
+  error->column = at->start + 1;
+  error->caret = caret;
+  memcpy(error->text, shown, strlen(shown) + 1);
 }
 
 bool mm__parser_fail(struct mm__parser *parser, const struct mm__token *at, const char *format,
@@ -57,9 +67,10 @@ bool mm__parser_fail(struct mm__parser *parser, const struct mm__token *at, cons
   mm__format_list(what, sizeof what, format, list);
   va_end(list);
   if (at) {
-    excerpt(parser->text, at->start, shown);
+    uint32_t caret = excerpt(parser->text, at->start, shown);
     parser->status = mm__fail(parser->error, MM_ERROR_PROTOTYPE, "%s: %s, at column %u of `%s`",
                               parser->what, what, at->start + 1, shown);
+    show_place(parser->error, at, caret, shown);
   } else {
     parser->status = mm__fail(parser->error, MM_ERROR_PROTOTYPE, "%s: %s", parser->what, what);
   }

@@ -11,6 +11,9 @@ local core = require "matchmaker.core"
 ---@field export? string the export that was called
 ---@field argument? integer which argument was wrong, from 1
 ---@field call? integer which call of a batch failed, from 1
+---@field text? string of the kind "prototype": the C text around the place
+---@field column? integer of the place, from 1
+---@field excerpt? string the text, and a caret under the place
 ---@field cause? any what was raised in a callback
 ---@field traceback? string the stack where that happened, and of the calls around it
 ---@field errno? integer of the system call that failed

@@ -124,6 +124,7 @@ end
 function show.error(err, traceback)
   local out = { "error: " .. (type(err) == "string" and err or text_of(err, DEPTH, {})) }
   if help.kind_of(err) == "error" then
+    if err.excerpt then out[#out + 1] = "  " .. err.excerpt:gsub("\n", "\n  ") end
     local frames = err.backtrace
     if type(frames) == "table" then
       for _, frame in ipairs(frames) do out[#out + 1] = "  in " .. tostring(frame) end

@@ -1,12 +1,14 @@
 -- What the commands of the shell share: exit statuses, complaints, and the way to an image.
 local shell = { DONE = 0, FAILED = 1, MISUSED = 2 }
 
----One line on standard error.
+---One line on standard error, and beneath it the C text that was wrong.
 ---@param status integer
 ---@param message any
 ---@return integer status
 function shell.complain(status, message)
   io.stderr:write("matchmaker: ", (tostring(message):gsub("%s*\n%s*", " ")), "\n")
+  local excerpt = type(message) == "table" and message.excerpt
+  if excerpt then io.stderr:write("  ", (excerpt:gsub("\n", "\n  ")), "\n") end
   return status
 end
 
