@@ -167,7 +167,7 @@ AGAIN = $(MAKE) --no-print-directory
 LUA   = $(firstword $(LUAS))
 RUN   = MM_BUILD=$(B) LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(B)/lua/$(LUA)/?.so;;' $(LUA)
 
-COMMANDS := demo check check-slow check-sanitize soak bench lint layers fuzz
+COMMANDS := demo check check-slow check-long check-sanitize soak bench lint layers fuzz
 .PHONY: deps $(COMMANDS) $(COMMANDS:%=run-%) format install uninstall clean
 deps: ## install what is missing (apt; as root or with sudo)
 	@tools/deps.sh
@@ -180,6 +180,8 @@ run-check: all fixtures examples
 	@MM_BUILD=$(B) luajit tools/check.lua --lint $(LUAS)
 run-check-slow: all fixtures examples $(B)/bench/daemon
 	@MM_BUILD=$(B) luajit tools/check.lua --lint --slow $(LUAS)
+run-check-long: all fixtures examples $(B)/bench/daemon
+	@MM_BUILD=$(B) luajit tools/check.lua --lint --long $(LUAS)
 run-soak: all fixtures
 	@MM_SOAK_CALLS=$(SOAK_CALLS) MM_SOAK_SEED=$(SOAK_SEED) $(B)/unit/soak_test $$(mktemp -d)
 run-bench: all examples $(addprefix $(B)/bench/,add.so spell.so daemon mmap_floor mprotect_floor) $(B)/image/math.mmi $(B)/fixture/big
@@ -188,6 +190,7 @@ run-bench: all examples $(addprefix $(B)/bench/,add.so spell.so daemon mmap_floo
 demo: ## the main job on real input: spell-check a text through an image
 check: ## the quick tests, under every Lua that is here, and lint
 check-slow: ## the same with the slow tests
+check-long: ## and with the very slow ones: the ABI proof whole, crowds of clients, the soak, other kernels in QEMU
 SOAK_CALLS ?= 350000
 SOAK_SEED  ?= 1
 soak: ## over a million calls, one in ten of which crashes; SOAK_CALLS=350000 with each guard, SOAK_SEED=1

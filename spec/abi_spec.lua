@@ -57,7 +57,7 @@ describe("the ABI,", function()
     end)
   end
 
-  it("of ten thousand signatures: all bits arrive #slow", function()
+  it("of ten thousand signatures: all bits arrive #long", function()
     for seed = 101, 140 do
       local other = has_clang and "clang" or "gcc"
       calls(seed, 250, seed % 4 == 1 and other or "gcc", seed % 4 == 2 and other or "gcc")
@@ -68,7 +68,7 @@ describe("the ABI,", function()
     layouts(1, 1000, "cc")
   end)
 
-  it("of twenty thousand types: the same, with gcc and clang #slow", function()
+  it("of twenty thousand types: the same, with gcc and clang #long", function()
     for seed = 2, 11 do
       layouts(seed, 2000, "gcc")
       if has_clang then layouts(seed, 2000, "clang") end

@@ -54,7 +54,7 @@ describe("gdb", function()
     file:write([[
       local mm = require "matchmaker"
       local image = mm.assert(mm.map(..., { guard = "open" }))
-      pcall(image.exports.deep, 2)
+      pcall(image.call, image, { "deep", 2 }) -- not compiled: by libffi
     ]])
     file:close()
     local text = backtrace(("%s %s %s"):format(support.lua, script, support.image "crash"),

@@ -96,7 +96,7 @@ describe("the guard `pages`", function()
     return (image:info().guard_changes - before) / 10
   end
 
-  it("asks the kernel rarely: one call opens a piece, another one closes what lies together", function()
+  it("asks the kernel rarely: once to open a piece, once to close what lies together", function()
     local math = mm.assert(mm.map(support.image "math", { guard = "pages" }))
     assert.equal(3, changes(math, "add", 1, 2)) -- the stack, the code; both
     math:unmap()

@@ -89,7 +89,7 @@ describe("the list of clients", function()
     assert.equal("nil\tnil", shell.output("MM_LIST=0 " .. silent))
   end)
 
-  it("stands a thousand clients at once, and one killed at a thousand moments #slow", function()
+  it("stands a thousand clients at once, and one killed at a thousand moments #long", function()
     local unit = io.popen(("timeout 1000 %s/unit/list_test %s 1000 1000 2>&1")
       :format(support.build, path()))
     local text = unit:read "*a"

@@ -514,10 +514,10 @@ describe("an image", function()
     assert.equal(image.exports, image.exports)
   end)
 
-  it("prints its exports as their prototypes, one on a line", function()
+  it("prints its exports as their prototypes, with what is documented below", function()
     local image = support.map "math"
     local text, count = "\n" .. tostring(image.exports) .. "\n", 0
-    for _ in text:gmatch("[^\n]+") do count = count + 1 end
+    for _ in text:gmatch("\n%f[%S][^\n]+") do count = count + 1 end
     assert.equal(image:info().exports, count)
     assert.is_truthy(text:find("\nint add(int a, int b)\n", 1, true))
   end)

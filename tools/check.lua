@@ -1,6 +1,6 @@
 -- Runs the tests and counts them: the unit programs, the fuzzers on their kept seeds, the spec files
 -- once under each Lua, and the linters.
--- Usage: luajit tools/check.lua [--slow] [--lint] LUA...   ($MM_BUILD: the build folder)
+-- Usage: luajit tools/check.lua [--slow|--long] [--lint] LUA...   ($MM_BUILD: the build folder)
 -- The last line is `N passed, N failed`; exit status 1 when something failed. A part that dies,
 -- runs out of time or finds no test at all has failed.
 local build = os.getenv("MM_BUILD") or "build"
@@ -9,7 +9,8 @@ for _, word in ipairs(arg) do
   if word:find("^%-%-") then options[word] = true else luas[#luas + 1] = word end
 end
 
-local SECONDS = options["--slow"] and 1200 or 300 -- that a part may take
+if options["--long"] then options["--slow"] = true end
+local SECONDS = options["--long"] and 3600 or options["--slow"] and 1200 or 300 -- that a part may take
 local LINT_SECONDS = 1800
 local total = { passed = 0, failed = 0 }
 
@@ -105,7 +106,7 @@ local function run_unit(name)
   local folder = scratch .. "/unit"
   os.execute("rm -rf " .. folder .. " && mkdir " .. folder)
   run_program("unit " .. name, ("env %s %s/unit/%s %s")
-    :format(options["--slow"] and "MM_SOAK_CALLS=30000" or "", build, name, folder))
+    :format(options["--long"] and "MM_SOAK_CALLS=30000" or "", build, name, folder))
 end
 
 local function run_seeds(name)
@@ -159,7 +160,7 @@ local function run_specs(lua, files)
     io.open(events, "w"):close()
     local status, text = run(("%s busted --lua=%s -o tools/busted_events.lua " ..
       "-Xoutput %s %s %s"):format(environment, lua, events,
-      options["--slow"] and "" or "--exclude-tags=slow", table.concat(files, " ")))
+      options["--long"] and "" or options["--slow"] and "--exclude-tags=long" or "--exclude-tags=slow,long", table.concat(files, " ")))
     local ended, doing, begun = read_events(specs)
     if ended then
       if status ~= 0 and #specs.failures == 0 then
@@ -202,7 +203,7 @@ end
 for _, path in ipairs(words("ls -d spec/fuzz/seed/* 2>/dev/null")) do
   run_seeds(path:match("[^/]+$"))
 end
-if options["--slow"] then
+if options["--long"] then
   for _, kernel in ipairs { "6.1", "6.12" } do
     run_guest(kernel, "guard gate fault stray callback interrupt attack lockdown")
   end

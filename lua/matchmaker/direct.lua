@@ -1,6 +1,7 @@
 -- Calls from LuaJIT that go to an export's stub through its FFI, and compile into traces. Arguments
 -- are checked here; whatever is not plainly right goes the way of all other calls, which says what is
--- wrong. Nothing unwinds through a trace: a call that ends in a fault gives zero, and is told after.
+-- wrong. So does a call after one whose end nobody has told yet. Nothing unwinds through a trace: a
+-- call that ends in a fault gives zero, and is told after.
 local core = require "matchmaker.core"
 local ffi = require "ffi"
 
@@ -41,7 +42,7 @@ local type, select, tonumber = type, select, tonumber
 local floor, tobit = math.floor, bit.tobit
 return function(self, ...)
   @unpack
-  if callable[0] == 1 and select("#", ...) == @count @checks then
+  if callable[0] == 1 and status() == 0 and select("#", ...) == @count @checks then
     @call
     if status() == 0 then @result end
     return again(self, ...)

@@ -86,9 +86,7 @@ static void copy_over_data(struct mm_image *image) {
   void *(*volatile copy)(void *, const void *, size_t) = memcpy;
   copy((void *)address_in(image, 2), zeros, 64);
 }
-static void write_stack(struct mm_image *image) {
-  write_byte(base_of(image) + 0x1000000ul - 4096);
-}
+static void write_stack(struct mm_image *image) { write_byte(base_of(image) + 0x1000000ul - 4096); }
 static void write_unmapped(struct mm_image *image) { write_byte(base_of(image) + 0x100); }
 static void read_unmapped(struct mm_image *image) {
   (void)*(volatile uint8_t *)(base_of(image) + 0x100);
