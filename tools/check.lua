@@ -12,6 +12,8 @@ end
 if options["--long"] then options["--slow"] = true end
 local SECONDS = options["--long"] and 3600 or options["--slow"] and 1200 or 300 -- that a part may take
 local LINT_SECONDS = 1800
+local excluded = options["--long"] and "" or options["--slow"] and "--exclude-tags=long"
+  or "--exclude-tags=slow,long"
 local total = { passed = 0, failed = 0 }
 
 local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
@@ -160,7 +162,7 @@ local function run_specs(lua, files)
     io.open(events, "w"):close()
     local status, text = run(("%s busted --lua=%s -o tools/busted_events.lua " ..
       "-Xoutput %s %s %s"):format(environment, lua, events,
-      options["--long"] and "" or options["--slow"] and "--exclude-tags=long" or "--exclude-tags=slow,long", table.concat(files, " ")))
+      excluded, table.concat(files, " ")))
     local ended, doing, begun = read_events(specs)
     if ended then
       if status ~= 0 and #specs.failures == 0 then

@@ -209,7 +209,7 @@ static const struct mm__member *field_number(const struct mm__registry *registry
     const struct mm__member *member = &registry->members[type->first_member + i];
     const struct mm__member *found = member;
     if (mm__record_is_anonymous(registry, member))
-      found = field_number(registry, member->type, number);
+      found = field_number(registry, member->type, number); // NOLINT: the registry was checked
     else if ((*number)-- > 0)
       found = NULL;
     if (found) return found;

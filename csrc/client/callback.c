@@ -47,9 +47,10 @@ static int parse(struct mm_image *image, const char *prototype, struct owned_typ
 /* Fills in what follows from registry and index. */
 static int complete(struct mm__callback_type *type, struct mm_error *error) {
   char name[200];
-  type->type = &type->registry->types[type->index];
+  const struct mm__type *function = &type->registry->types[type->index];
+  type->type = function;
   mm__type_text(type->registry, type->index, NULL, name, sizeof name);
-  if (type->type->flags & MM__TYPE_VARIADIC)
+  if (function->flags & MM__TYPE_VARIADIC) // NOLINT: the registry was checked
     return mm__fail(error, MM_ERROR_UNSUPPORTED, "%s: a callback cannot be variadic", name);
   int status = mm__thunk_make(type->registry, type->index, UINT32_MAX, name, &type->thunk, error);
   if (status != MM_OK) return status;

@@ -68,7 +68,7 @@ void mm__entries_sweep(const char *path, const struct mm__identity *self) {
   if (!folder) return;
   while (readdir(folder)) count++;
   rewinddir(folder);
-  for (int skip = count ? self->pid % count : 0; skip > 0; skip--) readdir(folder);
+  for (int skip = count ? self->pid % count : 0; skip > 0; skip--) (void)readdir(folder);
   for (int i = 0; i < SWEPT && (file = readdir(folder)); i++)
     if (mm__entry_name_is_good(file->d_name, &other) &&
         other.pid_namespace == self->pid_namespace && has_ended(&other))

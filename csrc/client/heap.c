@@ -91,11 +91,12 @@ static int add_sheet(struct mm__heap *heap, const struct mm__core_table *core,
   if (!sheet) return mm__fail(error, MM_ERROR_MEMORY, "out of memory for a buffer");
   int status = core->claim(hold, bytes, &sheet->low, error);
   uint64_t place = (sheet->low - area_low(hold)) / GRAIN;
-  if (status == MM_OK && !grow(heap, place)) {
+  bool has_place = status == MM_OK && grow(heap, place);
+  if (status == MM_OK && !has_place) {
     core->release(hold, sheet->low, bytes, NULL);
     status = mm__fail(error, MM_ERROR_MEMORY, "out of memory for a buffer");
   }
-  if (status != MM_OK) {
+  if (!has_place) {
     free(sheet);
     return status;
   }
@@ -132,13 +133,13 @@ static uint32_t take_block(struct sheet *sheet) {
 static int allocate_large(struct mm__heap *heap, const struct mm__core_table *core,
                           const struct mm__hold *hold, uint64_t bytes, const void *content,
                           uint64_t *address, struct mm_error *error) {
-  struct sheet *sheet;
+  struct sheet *sheet = NULL;
   if (bytes > MM__AREA_BYTES)
     return mm__fail(error, MM_ERROR_LIMIT, "%lu bytes are too many: there is room for %lu", bytes,
                     MM__AREA_BYTES);
   uint64_t whole = (bytes + GRAIN - 1) & ~(GRAIN - 1);
   int status = add_sheet(heap, core, hold, whole, whole, &sheet, error);
-  if (status != MM_OK) return status;
+  if (status != MM_OK || !sheet) return status;
   take_block(sheet);
   *address = sheet->low;
   return content ? core->write(hold, *address, content, bytes, error) : MM_OK;
@@ -151,7 +152,7 @@ static int allocate_small(struct mm__heap *heap, const struct mm__core_table *co
   struct sheet *sheet = heap->free[class];
   if (!sheet) {
     int status = add_sheet(heap, core, hold, GRAIN, class_bytes[class], &sheet, error);
-    if (status != MM_OK) return status;
+    if (status != MM_OK || !sheet) return status;
     link_sheet(&heap->free[class], sheet);
   }
   uint32_t block = take_block(sheet);

@@ -274,7 +274,7 @@ static int load(const char *name, bool only_if_there, struct mm__policy **list, 
     return only_if_there && (errno == ENOENT || errno == ENOTDIR) ? MM_OK : unreadable(name, error);
   int status = read_file(file, name, &list[*count], error);
   close(file);
-  if (status != MM_OK) return status;
+  if (status != MM_OK || !list[*count]) return status;
   drop_others(list[*count]);
   ++*count;
   return MM_OK;
@@ -292,7 +292,7 @@ static void exchange(struct mm__policy **list, uint32_t count) {
 }
 
 int mm__policies_load(const char *configured, struct mm_error *error) {
-  struct mm__policy *list[POLICY_LIMIT];
+  struct mm__policy *list[POLICY_LIMIT] = {NULL};
   uint32_t count = 0;
   int status = load(MM_SYSTEM_POLICY, true, list, &count, error);
   if (status == MM_OK) status = load(getenv("MATCHMAKER_POLICY"), false, list, &count, error);

@@ -100,7 +100,7 @@ static int read_words(struct reading *reading, const struct entry *entry, char *
 
 static int read_paths(struct reading *reading, const struct entry *entry, char ***paths) {
   int status = read_words(reading, entry, paths);
-  for (char **path = *paths; status == MM_OK && *path; path++)
+  for (char **path = *paths; status == MM_OK && path && *path; path++)
     if ((*path)[0] != '/')
       return wrong(reading, entry->node, "`%s` holds absolute paths, not \"%.100s\"", entry->key,
                    *path);
@@ -155,7 +155,7 @@ static int read_grants(struct reading *reading, const struct entry *entry, uint3
                {"everything", MM_GRANT_EVERYTHING}};
   char **words = NULL;
   int status = read_words(reading, entry, &words);
-  for (char **word = words; status == MM_OK && *word; word++) {
+  for (char **word = words; status == MM_OK && word && *word; word++) {
     uint32_t grant = 0;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
       if (strcmp(known[i].word, *word) == 0) grant = known[i].grant;

@@ -122,7 +122,8 @@ static bool parse_one(struct mm__parser *parser) {
 
 /* Behind the word __attribute__. */
 static bool parse_list(struct mm__parser *parser) {
-  if (!mm__parser_need(parser, '(', "`(`") || !mm__parser_need(parser, '(', "`(`")) return false;
+  for (int i = 0; i < 2; i++)
+    if (!mm__parser_need(parser, '(', "`(`")) return false;
   while (!mm__parser_is(parser, ')')) {
     if (mm__parser_take(parser, ',')) continue;
     if (!parse_one(parser)) return false;

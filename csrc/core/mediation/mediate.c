@@ -9,9 +9,10 @@
 #include "core/mediation/outside.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
 #include <sys/mman.h>
+
+#define VECTOR_LIMIT 1024u /* UIO_MAXIOV: readv(2) */
 #include <sys/uio.h>
 
 #define TEXT_LIMIT 4096u
@@ -78,7 +79,7 @@ bool mm__memory_usable(const struct mm__trap *trap, uint64_t low, uint64_t bytes
 static bool list_allowed(const struct mm__trap *trap, uint64_t low, uint64_t count,
                          uint32_t protection) {
   const struct iovec *list = (const struct iovec *)low;
-  if (count > IOV_MAX) return true; /* EINVAL, before anything is read */
+  if (count > VECTOR_LIMIT) return true; /* EINVAL, before anything is read */
   if (!mm__memory_usable(trap, low, count * sizeof *list, PROT_READ)) return false;
   for (uint64_t i = 0; i < count; i++)
     if (!mm__memory_usable(trap, (uint64_t)list[i].iov_base, list[i].iov_len, protection))

@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
-#define LIST_LIMIT (2 * MM__PAGE / sizeof(struct iovec)) /* as much as scratch takes */
+#define LIST_LIMIT (2ul * MM__PAGE / sizeof(struct iovec)) /* as much as scratch takes */
 
 static bool has_control(const struct mm__trap *trap) {
   const struct mm__descriptor *held = mm__descriptor_find(trap->record, trap->arguments[0]);

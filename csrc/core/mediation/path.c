@@ -215,7 +215,7 @@ long mm__path_read_linkat(struct mm__trap *trap) {
 /* Cuts the last name off. Returns a descriptor of the folder that holds it, the caller's to close.
  */
 static long holder(struct mm__trap *trap, long at, long path, unsigned which, const char **name) {
-  struct place place;
+  struct place place = {.rest = ""};
   long result = resolve(trap, at, path, MM_FILES_WRITE, which, &place);
   if (mm__failed(result)) return result;
   char *text = mm__outside_scratch(trap->record, which), *last = text;

@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <sys/select.h>
 
-#define LIST_LIMIT  (2 * MM__PAGE / sizeof(struct pollfd)) /* as much as scratch takes */
+#define LIST_LIMIT  (2ul * MM__PAGE / sizeof(struct pollfd)) /* as much as scratch takes */
 #define FOREIGN     INT_MIN
 #define NANOSECONDS 1000000000l
 #define SET_BITS    64u /* in a word of an fd_set */

@@ -99,7 +99,7 @@ long mm__socket_make(struct mm__trap *trap) {
 
 long mm__socket_pair(struct mm__trap *trap) {
   const long *a = trap->arguments;
-  int pair[2];
+  int pair[2] = {-1, -1};
   long result = check_domain(trap);
   if (mm__failed(result)) return result;
   result = mm__call(SYS_socketpair, a[0], a[1] | SOCK_CLOEXEC, a[2], pair);
