@@ -92,7 +92,7 @@ local function put_changes(put, row, y)
     end
   end
   if #row.changed > 0 then
-    put('<text class="small" x="%d" y="%d" style="fill:%s">%d page%s changed</text>',
+    put('<text class="small" x="%.1f" y="%d" style="fill:%s">%d page%s changed</text>',
       LEFT + row.width + 10, y + 15, CHANGED, #row.changed, #row.changed == 1 and "" or "s")
   end
 end
