@@ -150,37 +150,9 @@ static void trace(const struct mm__trap *trap, const struct mm__call_row *row, l
           a[3], a[4], a[5], answer);
 }
 
-/* Those that may wait for something. */
-static bool waits(int number) {
-  switch (number) {
-  case SYS_read:
-  case SYS_write:
-  case SYS_readv:
-  case SYS_writev:
-  case SYS_nanosleep:
-  case SYS_clock_nanosleep:
-  case SYS_poll:
-  case SYS_ppoll:
-  case SYS_select:
-  case SYS_pselect6:
-  case SYS_epoll_wait:
-  case SYS_epoll_pwait:
-  case SYS_futex:
-  case SYS_pause:
-  case SYS_connect:
-  case SYS_accept:
-  case SYS_accept4:
-  case SYS_sendto:
-  case SYS_sendmsg:
-  case SYS_sendmmsg:
-  case SYS_recvfrom:
-  case SYS_recvmsg:
-  case SYS_wait4:
-  case SYS_flock:
-    return true;
-  default:
-    return false;
-  }
+/* A call that is only passed because everything is may do whatever it likes. */
+static bool may_wait(const struct mm__trap *trap, const struct mm__call_row *row) {
+  return row ? row->waits : (trap->record->grants & MM_GRANT_EVERYTHING) != 0;
 }
 
 /* Those by which somebody ends the process, where it has no handler. */
@@ -195,14 +167,17 @@ static uint64_t ending(const struct mm__trap *trap) {
   return signals & ~blocked;
 }
 
+static uint64_t deadline_of(const struct mm__trap *trap) {
+  return trap->thread->is_limited ? 1ul << (mm__tables.deadline_signal - 1) : 0;
+}
+
 /* What waits in the kernel for a limited call must not wait for ever; Ctrl-C ends it; and whoever
  * ends the process need not wait for it. */
-static uint64_t may_come(const struct mm__trap *trap) {
-  uint64_t signals = 0;
-  if (trap->thread->is_limited) signals |= 1ul << (mm__tables.deadline_signal - 1);
-  if (!waits(trap->number)) return signals;
+static uint64_t may_come(const struct mm__trap *trap, const struct mm__call_row *row) {
+  uint64_t signals = deadline_of(trap);
+  if (trap->serving || !may_wait(trap, row)) return signals;
   if (mm__interrupt_ends()) signals |= 1ul << (SIGINT - 1);
-  return trap->serving ? signals : signals | ending(trap);
+  return signals | ending(trap);
 }
 
 static void let_come(uint64_t signals, bool come) {
@@ -222,13 +197,14 @@ void mm__mediate(uint32_t slot, ucontext_t *context) {
                           .serving = mm__tables.serve.snapshot != 0};
   const struct mm__call_row *row = mm__call_row(trap.number);
   long result;
-  uint64_t signals = may_come(&trap);
+  uint64_t signals = may_come(&trap, row);
   let_come(signals, true);
   if (trap.serving)
     result = row && row->server ? row->server(&trap) : mm__pass(&trap);
   else
     result = act_for_client(&trap, row);
-  let_come(signals | may_come(&trap), false);
+  /* An interrupt may have set the deadline's timer meanwhile. */
+  let_come(signals | deadline_of(&trap), false);
   if (trap.thread->ending && !trap.ended) mm__trap_end(&trap, mm__ending_take(trap.thread), 0, 0);
   if (mm__tables.host.trace & MM__TRACE_SYSCALL) trace(&trap, row, result);
   if (!trap.ended) registers[REG_RAX] = result;

@@ -46,6 +46,7 @@ typedef long mm__action_function(struct mm__trap *trap);
 struct mm__call_row {
   uint32_t number;
   uint8_t grants; /* bits of enum mm_grant: one of them is needed; 0: none is */
+  bool waits;     /* may wait in the kernel for as long as it likes */
   const char *name;
   mm__action_function *client; /* NULL: refused with EPERM and reported */
   mm__action_function *server; /* NULL: passed on as it is */

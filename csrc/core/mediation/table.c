@@ -21,7 +21,12 @@
 
 #define ROW(name, grants, client, server, ...)                                                     \
   {                                                                                                \
-    SYS_##name, grants, #name, client, server, { __VA_ARGS__ }                                     \
+    SYS_##name, grants, false, #name, client, server, { __VA_ARGS__ }                              \
+  }
+/* One that may wait in the kernel for as long as it likes. */
+#define WAITS(name, grants, client, server, ...)                                                   \
+  {                                                                                                \
+    SYS_##name, grants, true, #name, client, server, { __VA_ARGS__ }                               \
   }
 
 #define ZERO    mm__answer_zero
@@ -29,14 +34,14 @@
 #define MISSING mm__answer_missing
 
 const struct mm__call_row mm__call_rows[] = {
-    ROW(read, HOLDS, mm__file_use, 0, {NONE}, {OUT_OF(2)}),
-    ROW(write, OUTPUT | HOLDS, mm__file_write, 0, {NONE}, {IN_OF(2)}),
+    WAITS(read, HOLDS, mm__file_use, 0, {NONE}, {OUT_OF(2)}),
+    WAITS(write, OUTPUT | HOLDS, mm__file_write, 0, {NONE}, {IN_OF(2)}),
     ROW(open, FILES, mm__path_open, 0, {TEXT}),
     ROW(close, HOLDS, mm__file_close, 0, {NONE}),
     ROW(stat, FILES, mm__path_stat, 0, {TEXT}, {OUT(144)}),
     ROW(fstat, OUTPUT | HOLDS, mm__file_output, 0, {NONE}, {OUT(144)}),
     ROW(lstat, FILES, mm__path_lstat, 0, {TEXT}, {OUT(144)}),
-    ROW(poll, HOLDS, mm__ready_poll, 0, {NONE}),
+    WAITS(poll, HOLDS, mm__ready_poll, 0, {NONE}),
     ROW(lseek, HOLDS, mm__file_use, 0, {NONE}),
     ROW(mmap, 0, mm__memory_mmap, mm__memory_mmap, {NONE}),
     ROW(mprotect, 0, mm__memory_mprotect, mm__memory_mprotect, {NONE}),
@@ -48,24 +53,24 @@ const struct mm__call_row mm__call_rows[] = {
     ROW(ioctl, OUTPUT | HOLDS, mm__file_ask, 0, {NONE}),
     ROW(pread64, FILES, mm__file_use, 0, {NONE}, {OUT_OF(2)}),
     ROW(pwrite64, FILES, mm__file_use, 0, {NONE}, {IN_OF(2)}),
-    ROW(readv, HOLDS, mm__file_use, 0, {NONE}, {OUT_LIST(2)}),
-    ROW(writev, OUTPUT | HOLDS, mm__file_write, 0, {NONE}, {IN_LIST(2)}),
+    WAITS(readv, HOLDS, mm__file_use, 0, {NONE}, {OUT_LIST(2)}),
+    WAITS(writev, OUTPUT | HOLDS, mm__file_write, 0, {NONE}, {IN_LIST(2)}),
     ROW(access, FILES, mm__path_access, 0, {TEXT}),
     ROW(pipe, 0, 0, 0, {OUT(8)}),
-    ROW(select, HOLDS, mm__ready_select, 0, {NONE}),
+    WAITS(select, HOLDS, mm__ready_select, 0, {NONE}),
     ROW(sched_yield, 0, PASS, 0, {NONE}),
     ROW(mremap, 0, mm__memory_mremap, mm__memory_mremap, {NONE}),
     ROW(madvise, 0, mm__memory_madvise, mm__memory_madvise, {NONE}),
     ROW(dup, HOLDS, mm__file_duplicate, 0, {NONE}),
-    ROW(nanosleep, 0, PASS, 0, {IN(16)}, {OUT(16)}),
+    WAITS(nanosleep, 0, PASS, 0, {IN(16)}, {OUT(16)}),
     ROW(getpid, 0, PASS, 0, {NONE}),
     ROW(socket, SOCKETS, mm__socket_make, 0, {NONE}),
-    ROW(connect, SOCKETS, mm__socket_connect, 0, {NONE}),
-    ROW(accept, SOCKETS, mm__socket_accept, 0, {NONE}),
-    ROW(sendto, SOCKETS, mm__socket_send, 0, {NONE}, {IN_OF(2)}),
-    ROW(recvfrom, SOCKETS, mm__socket_receive, 0, {NONE}, {OUT_OF(2)}),
-    ROW(sendmsg, SOCKETS, mm__socket_send_message, 0, {NONE}),
-    ROW(recvmsg, SOCKETS, mm__socket_receive_message, 0, {NONE}),
+    WAITS(connect, SOCKETS, mm__socket_connect, 0, {NONE}),
+    WAITS(accept, SOCKETS, mm__socket_accept, 0, {NONE}),
+    WAITS(sendto, SOCKETS, mm__socket_send, 0, {NONE}, {IN_OF(2)}),
+    WAITS(recvfrom, SOCKETS, mm__socket_receive, 0, {NONE}, {OUT_OF(2)}),
+    WAITS(sendmsg, SOCKETS, mm__socket_send_message, 0, {NONE}),
+    WAITS(recvmsg, SOCKETS, mm__socket_receive_message, 0, {NONE}),
     ROW(shutdown, SOCKETS, mm__file_use, 0, {NONE}),
     ROW(bind, SOCKETS, mm__socket_bind, 0, {NONE}),
     ROW(listen, SOCKETS, mm__file_use, 0, {NONE}),
@@ -82,7 +87,7 @@ const struct mm__call_row mm__call_rows[] = {
     ROW(kill, 0, mm__process_kill, 0, {NONE}),
     ROW(uname, 0, PASS, 0, {OUT(390)}),
     ROW(fcntl, HOLDS, mm__file_control, 0, {NONE}),
-    ROW(flock, FILES, mm__file_use, 0, {NONE}),
+    WAITS(flock, FILES, mm__file_use, 0, {NONE}),
     ROW(fsync, FILES, mm__file_use, 0, {NONE}),
     ROW(fdatasync, FILES, mm__file_use, 0, {NONE}),
     ROW(ftruncate, FILES, mm__file_use, 0, {NONE}),
@@ -111,14 +116,14 @@ const struct mm__call_row mm__call_rows[] = {
     ROW(gettid, 0, PASS, 0, {NONE}),
     ROW(tkill, 0, mm__process_tkill, 0, {NONE}),
     ROW(time, 0, PASS, 0, {OUT(8)}),
-    ROW(futex, 0, mm__process_futex, mm__process_futex, {NONE}),
+    WAITS(futex, 0, mm__process_futex, mm__process_futex, {NONE}),
     ROW(sched_getaffinity, 0, PASS, 0, {NONE}, {NONE}, {OUT_OF(1)}),
     ROW(getdents64, FILES, mm__file_use, 0, {NONE}, {OUT_OF(2)}),
     ROW(set_tid_address, 0, mm__process_tid_address, mm__process_tid_address, {NONE}),
     ROW(fadvise64, FILES, mm__file_use, 0, {NONE}),
     ROW(clock_gettime, 0, PASS, 0, {NONE}, {OUT(16)}),
     ROW(clock_getres, 0, PASS, 0, {NONE}, {OUT(16)}),
-    ROW(clock_nanosleep, 0, PASS, 0, {NONE}, {NONE}, {IN(16)}, {OUT(16)}),
+    WAITS(clock_nanosleep, 0, PASS, 0, {NONE}, {NONE}, {IN(16)}, {OUT(16)}),
     ROW(exit_group, 0, mm__process_exit, mm__process_exit, {NONE}),
     ROW(tgkill, 0, mm__process_tgkill, 0, {NONE}),
     ROW(openat, FILES, mm__path_openat, 0, {NONE}, {TEXT}),
@@ -128,15 +133,15 @@ const struct mm__call_row mm__call_rows[] = {
     ROW(renameat, FILES, mm__path_renameat, 0, {NONE}, {TEXT}, {NONE}, {TEXT}),
     ROW(readlinkat, FILES, mm__path_read_linkat, 0, {NONE}, {TEXT}, {OUT_OF(3)}),
     ROW(faccessat, FILES, mm__path_accessat, 0, {NONE}, {TEXT}),
-    ROW(pselect6, HOLDS, mm__ready_select, 0, {NONE}),
-    ROW(ppoll, HOLDS, mm__ready_poll, 0, {NONE}),
+    WAITS(pselect6, HOLDS, mm__ready_select, 0, {NONE}),
+    WAITS(ppoll, HOLDS, mm__ready_poll, 0, {NONE}),
     ROW(set_robust_list, 0, ZERO, ZERO, {NONE}),
     ROW(fallocate, FILES, mm__file_use, 0, {NONE}),
-    ROW(accept4, SOCKETS, mm__socket_accept, 0, {NONE}),
+    WAITS(accept4, SOCKETS, mm__socket_accept, 0, {NONE}),
     ROW(preadv, FILES, mm__file_use, 0, {NONE}, {OUT_LIST(2)}),
     ROW(pwritev, FILES, mm__file_use, 0, {NONE}, {IN_LIST(2)}),
     ROW(prlimit64, 0, mm__process_prlimit, 0, {NONE}, {NONE}, {NONE}, {OUT(16)}),
-    ROW(sendmmsg, SOCKETS, mm__socket_send_messages, 0, {NONE}),
+    WAITS(sendmmsg, SOCKETS, mm__socket_send_messages, 0, {NONE}),
     ROW(getcpu, 0, PASS, 0, {OUT(4)}, {OUT(4)}),
     ROW(renameat2, FILES, mm__path_renameat, 0, {NONE}, {TEXT}, {NONE}, {TEXT}),
     ROW(getrandom, 0, PASS, 0, {OUT_OF(1)}),
@@ -144,8 +149,8 @@ const struct mm__call_row mm__call_rows[] = {
     ROW(rseq, 0, MISSING, MISSING, {NONE}),
     ROW(clone3, 0, mm__process_clone, mm__process_clone, {NONE}),
     ROW(faccessat2, FILES, mm__path_accessat, 0, {NONE}, {TEXT}),
-    {MM__CALL_SNAPSHOT, 0, "mm_snapshot", MISSING, mm__serve_snapshot, {{NONE}}},
-    {MM__CALL_PRESENT, 0, "mm_present", MISSING, mm__serve_present, {{NONE}}},
-    {MM__CALL_FAIL, 0, "mm_fail", mm__process_fail, MISSING, {{MM__ARGUMENT_TEXT, 0}}},
+    {MM__CALL_SNAPSHOT, 0, false, "mm_snapshot", MISSING, mm__serve_snapshot, {{NONE}}},
+    {MM__CALL_PRESENT, 0, false, "mm_present", MISSING, mm__serve_present, {{NONE}}},
+    {MM__CALL_FAIL, 0, false, "mm_fail", mm__process_fail, MISSING, {{MM__ARGUMENT_TEXT, 0}}},
 };
 const uint32_t mm__call_row_count = sizeof mm__call_rows / sizeof *mm__call_rows;
