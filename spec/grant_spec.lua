@@ -27,13 +27,7 @@ describe("files", function()
   support.guard(before_each, after_each)
 
   local function open(path, flags) return number(exports.open_at(HERE, path, flags or 0)) end
-  local function refused()
-    local list = {}
-    for _, refusal in ipairs(image:info().refused) do
-      list[#list + 1] = refusal.call .. " " .. (refusal.path or "-") .. " " .. refusal.count
-    end
-    return table.concat(list, "\n")
-  end
+  local function refused() return support.refused(image) end
 
   it("are out of reach without a grant, and the image's facts tell", function()
     grant { "output" }

@@ -32,13 +32,7 @@ describe("sockets", function()
     for _ in require("lfs").dir("/proc/self/fd") do count = count + 1 end
     return count
   end
-  local function refused()
-    local list = {}
-    for _, refusal in ipairs(image:info().refused) do
-      list[#list + 1] = refusal.call .. " " .. (refusal.path or "-") .. " " .. refusal.count
-    end
-    return table.concat(list, "\n")
-  end
+  local function refused() return support.refused(image) end
   local function listening()
     local server = make(INET, STREAM)
     local port = ok(exports.bind_port(server, 0))

@@ -37,6 +37,15 @@ function support.error_of(f, ...)
   return err
 end
 
+---What was refused to an image: "openat /etc/passwd 2", a line a call.
+function support.refused(image)
+  local list = {}
+  for _, refusal in ipairs(image:info().refused) do
+    list[#list + 1] = refusal.call .. " " .. (refusal.path or "-") .. " " .. refusal.count
+  end
+  return table.concat(list, "\n")
+end
+
 local function read(path)
   local file = assert(io.open(path))
   local text = file:read("*a")

@@ -59,4 +59,11 @@ function facts.size(bytes)
   return ((("%.1f"):format(amount)):gsub("%.0$", "")) .. " " .. UNITS[unit]
 end
 
+---The facts of one export.
+function facts.export(all, name)
+  for _, export in ipairs(all.exports) do
+    if export.name == name then return export end
+  end
+end
+
 return facts

@@ -43,12 +43,6 @@ local function module_of(all, address)
   end
 end
 
-local function find(all, name)
-  for _, export in ipairs(all.exports) do
-    if export.name == name then return export end
-  end
-end
-
 -- What stands between a caller and a call.
 local function permission(info)
   if not info then return "not to be called: the image is not mapped" end
@@ -60,7 +54,7 @@ local function of_function(f)
   local image, out = f.image, { f.prototype or tostring(f) }
   if f.doc then out[#out + 1] = indent(f.doc, "  ") end
   local info, all = image:info(), facts.of(image)
-  local export = all and find(all, f.name)
+  local export = all and facts.export(all, f.name)
   if export then
     put_types(out, all, export.type)
     out[#out + 1] = ("  in %s, module %s, at 0x%x"):format(facts.name_of(info.path),

@@ -30,9 +30,9 @@ end
 
 -- Records and buffers as Lua writes them: "{ x = 1, y = 2 }". Nothing can be called there.
 local function value(word)
-  local chunk = (loadstring or load)("return " .. word, "=argument", "t")
+  local chunk = (loadstring or load)("return " .. word, "=argument", "t", {})
   if not chunk then return word end
-  if setfenv then setfenv(chunk, {}) else chunk = load("return " .. word, "=argument", "t", {}) end
+  if setfenv then setfenv(chunk, {}) end
   local fine, result = pcall(chunk)
   return fine and result ~= nil and result or word
 end
@@ -50,17 +50,10 @@ local function convert(all, export, words)
   local arguments = {}
   for i = 3, #words do
     local parameter = parameters[i - 2]
-    local conversion = parameter and CONVERSIONS[all.types[parameter.type].kind]
-    arguments[i - 2] = conversion and conversion(words[i]) or words[i]
-    if conversion == boolean then arguments[i - 2] = boolean(words[i]) end
+    local convert_word = parameter and CONVERSIONS[all.types[parameter.type].kind] or tostring
+    arguments[i - 2] = convert_word(words[i])
   end
   return arguments
-end
-
-local function find(all, name)
-  for _, export in ipairs(all.exports) do
-    if export.name == name then return export end
-  end
 end
 
 -- A result as C would print it.
@@ -94,7 +87,7 @@ examples:
     if not image then return shell.complain(status, why) end
     local all, err = facts.of(image)
     if not all then return shell.complain(shell.FAILED, err) end
-    local arguments = convert(all, find(all, words[2]), words)
+    local arguments = convert(all, facts.export(all, words[2]), words)
     local results = { pcall(require("matchmaker").request_call, image, words[2],
                             (table.unpack or unpack)(arguments, 1, #words - 2)) }
     if not results[1] then return shell.complain(shell.FAILED, results[2]) end
