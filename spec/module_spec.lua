@@ -146,7 +146,7 @@ describe("the module", function()
     it("takes the way to keep signals away, and what to do without", function()
       assert.equal("3\n", run [[
         mm.assert(mm.finalize())
-        mm.assert(mm.init { signals = "mask", without = { "fsgsbase", "inclusive" } })
+        mm.assert(mm.init { signals = "mask", without = { "fsgsbase", "inclusive", "keys" } })
         print(mm.assert(mm.map(math_image)).exports.add(1, 2))
       ]])
     end)

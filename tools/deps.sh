@@ -6,7 +6,8 @@
 set -u
 
 has_library() { pkg-config --exists "$1" 2>/dev/null; }
-has_header() { echo "#include <$1>" | "${CC:-cc}" -E - >/dev/null 2>&1; }
+# shellcheck disable=SC2086 # CC may be several words: "ccache gcc"
+has_header() { echo "#include <$1>" | ${CC:-cc} -E - >/dev/null 2>&1; }
 has_command() { command -v "$1" >/dev/null 2>&1; }
 has_module() { "$1" -e "require '$2'" >/dev/null 2>&1; }
 has_busybox() { ! ldd "$(command -v busybox)" >/dev/null 2>&1 && has_command busybox; } # a static one

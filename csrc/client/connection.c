@@ -116,7 +116,7 @@ static int check_config(const struct mm_config *config, struct mm_error *error) 
   if (config->interrupt > MM_INTERRUPT_WAIT)
     return mm__fail(error, MM_ERROR_ARGUMENT, "there is no way %u to take an interrupt",
                     config->interrupt);
-  if (config->without & ~(uint32_t)(MM_WITHOUT_FSGSBASE | MM_WITHOUT_INCLUSIVE))
+  if (config->without & ~(uint32_t)(MM_WITHOUT_FSGSBASE | MM_WITHOUT_INCLUSIVE | MM_WITHOUT_KEYS))
     return mm__fail(error, MM_ERROR_ARGUMENT, "there is nothing 0x%x to do without",
                     config->without);
   return MM_OK;
@@ -139,11 +139,9 @@ static int connect_with(const struct mm_config *config, struct mm_error *error) 
     host.without = config->without;
   }
   host.judge = mm__policies_judge();
-  int status = table->init(&host, error);
-  if (status != MM_OK) {
-    mm__disconnect_unused(table);
-    return status;
-  }
+  int last, status = table->init(&host, &last, error);
+  if (last) mm__disconnect();
+  if (status != MM_OK) return status;
   __atomic_store_n(&core, table, __ATOMIC_RELEASE);
   if (users++ == 0 || config) mm__list_join(!config || !config->unlisted);
   return MM_OK;

@@ -110,7 +110,8 @@ static int release(struct mm__thread_record *thread, int *last, struct mm_error 
   return MM_OK;
 }
 
-static int init(const struct mm__host *host, struct mm_error *error) {
+static int init(const struct mm__host *host, int *last, struct mm_error *error) {
+  *last = 0;
   if (host->size_bytes != sizeof *host)
     return mm__fail(
         error, MM_ERROR_VERSION,
@@ -127,8 +128,8 @@ static int init(const struct mm__host *host, struct mm_error *error) {
   struct mm__thread_record *thread;
   bool counted = status == MM_OK;
   if (counted) status = mm__thread_find(&thread, error);
-  int last = 0;
-  if (counted && status != MM_OK) release(0, &last, 0);
+  if (counted && status != MM_OK) release(0, last, 0);
+  *last = status != MM_OK && mm__users == 0 && !mm__tables.locked_down;
   mm__still_unlock(&mm__life_lock);
   return status;
 }

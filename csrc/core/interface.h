@@ -121,8 +121,8 @@ struct mm__core_table {
   uint32_t size_bytes;
 
   /* One more user: the first sets handlers up; later ones only count (and change the
-   * configuration). */
-  int (*init)(const struct mm__host *host, struct mm_error *error);
+   * configuration). When it fails and there is no user, *last is 1: as below. */
+  int (*init)(const struct mm__host *host, int *last, struct mm_error *error);
   /* One user less; after the last: images unmapped, handlers put back, all memory of slot 0
    * released but the Matchmaker's own ELF segments, which the caller unmaps when *last is 1: after
    * a lockdown they stay, and *last is 0.

@@ -173,7 +173,7 @@ static int serve(struct mm__serve *serve, struct mm_error *error) {
   if (!core) return MM_ERROR_NOT_CONNECTED;
   mm__host_defaults(&host);
   host.anchor_offset = (int64_t)((uint64_t)&anchor - (uint64_t)__builtin_thread_pointer());
-  int status = core->init(&host, error);
+  int last, status = core->init(&host, &last, error);
   if (status != MM_OK) return status;
   serve->snapshot = mm__snapshot_taken;
   serve->ended = mm__server_ended;

@@ -2,7 +2,12 @@
  * and across a finalize. Usage: thread_test FOLDER; prints one line per test, exit status 1 when one failed. */
 #include "client.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include "core/state.h"
 
@@ -381,6 +386,45 @@ static void a_child_finds_the_image_that_another_thread_was_in(void) {
   mm_image_release(free_one);
 }
 
+/* --- a thread that cannot be armed --- */
+
+/* Keeps Syscall User Dispatch from the calling thread alone. */
+static void *connect_in_vain(void *error) {
+  struct sock_filter rules[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PR_SET_SYSCALL_USER_DISPATCH, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  struct sock_fprog filter = {sizeof rules / sizeof *rules, rules};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter))
+    return (void *)1;
+  return (void *)(intptr_t)mm_init(NULL, error);
+}
+
+static void body_of_a_failing_user(void *unused) {
+  (void)unused;
+  struct mm_image *image = map_image("gate");
+  struct mm_error error;
+  pthread_t thread;
+  void *status;
+  CALL_INT(image, "counter_next");
+  pthread_create(&thread, NULL, connect_in_vain, &error);
+  pthread_join(thread, &status);
+  if ((intptr_t)status != MM_ERROR_SYSTEM || error.system_error != EPERM) _exit(1);
+  if (CALL_INT(image, "counter_get") != 101) _exit(2);
+  mm_image_release(image);
+  if (mm_finalize(NULL) != MM_OK) _exit(3); /* this process's one user is there still */
+  if (mm_finalize(NULL) != MM_ERROR_NOT_CONNECTED) _exit(4);
+}
+
+static void a_user_that_cannot_connect_takes_nothing_from_others(void) {
+  char output[512];
+  CHECK_EQUAL(0, in_child(body_of_a_failing_user, NULL, output, sizeof output));
+}
+
 static void all_tests(void) {
   connect_client();
   RUN(an_image_runs_one_call_at_a_time);
@@ -393,6 +437,7 @@ static void all_tests(void) {
   RUN(a_thread_may_end_after_finalize);
   RUN(a_child_of_a_second_thread_calls);
   RUN(a_child_finds_the_image_that_another_thread_was_in);
+  RUN(a_user_that_cannot_connect_takes_nothing_from_others);
   CHECK_EQUAL(MM_OK, mm_finalize(NULL));
 }
 

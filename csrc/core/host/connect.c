@@ -120,11 +120,6 @@ const struct mm__core_table *mm__connect(struct mm_error *error) {
   return (const struct mm__core_table *)elf->e_entry;
 }
 
-void mm__disconnect_unused(const struct mm__core_table *core) {
-  int last;
-  if (core->finalize(&last, NULL) == MM_ERROR_NOT_CONNECTED && last) mm__disconnect();
-}
-
 void mm__disconnect(void) { munmap((void *)MM__ARENA_LOW, MM__SLOT_BYTES); }
 
 static unsigned trace_bits(const char *words) {

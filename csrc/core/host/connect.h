@@ -16,10 +16,7 @@ const struct mm__core_table *mm__connect(struct mm_error *error);
  * wait. */
 const struct mm__core_table *mm__connected(void);
 
-/* After an `init` that failed: unmaps a Matchmaker that has no user. */
-void mm__disconnect_unused(const struct mm__core_table *core);
-
-/* Unmaps all of slot 0. Only after the table's finalize said that the last user has gone. */
+/* Unmaps all of slot 0. Only after the table's init or finalize said that there is no user. */
 void mm__disconnect(void);
 
 /* Fills what every host is the same in: size, FSGSBASE, MM_TRACE. Unknown words in MM_TRACE are
