@@ -19,6 +19,7 @@
 #include <ucontext.h>
 
 #define MM__SIGNAL_COUNT          65
+#define MM__SIGNAL_BIT(signal)    (1ul << ((signal)-1)) /* in the kernel's masks: sigset_t */
 #define MM__THREAD_LIMIT          2048
 #define MM__DEFERRED_LIMIT        8
 #define MM__RANGE_LIMIT           16384ul

@@ -16,8 +16,7 @@
 #define AGAIN_NS  10000000ul /* from one signal to the next */
 #define SECOND_NS 1000000000ul
 #define FIRST_RT  34 /* libc keeps 32 and 33 for itself: signal(7) */
-#define BIT(n)    (1ul << ((n)-1))
-#define THREAD_ID 4 /* SIGEV_THREAD_ID */
+#define THREAD_ID 4  /* SIGEV_THREAD_ID */
 
 static const char marker; /* by its address the signal is known to be ours */
 
@@ -44,7 +43,7 @@ static bool make_timer(struct mm__thread_record *thread) {
   struct sigevent event = {.sigev_signo = (int)mm__tables.deadline_signal,
                            .sigev_notify = THREAD_ID,
                            .sigev_value = {.sival_ptr = (void *)&marker}};
-  uint64_t unblocked = BIT(mm__tables.deadline_signal);
+  uint64_t unblocked = MM__SIGNAL_BIT(mm__tables.deadline_signal);
   event._sigev_un._tid = (int)thread->seen.id;
   long result = mm__call(SYS_timer_create, CLOCK_MONOTONIC, &event, &thread->timer);
   thread->has_timer = !mm__failed(result);
@@ -69,7 +68,7 @@ bool mm__deadline_arm(struct mm__thread_record *thread, uint64_t timeout_ns) {
 
 void mm__deadline_hasten(struct mm__thread_record *thread, ucontext_t *context) {
   if (!mm__tables.deadline_signal || (!thread->has_timer && !make_timer(thread))) return;
-  *(uint64_t *)&context->uc_sigmask &= ~BIT(mm__tables.deadline_signal);
+  *(uint64_t *)&context->uc_sigmask &= ~MM__SIGNAL_BIT(mm__tables.deadline_signal);
   thread->is_limited = 1;
   set_timer(thread, AGAIN_NS, AGAIN_NS);
 }

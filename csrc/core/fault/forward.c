@@ -8,7 +8,6 @@
 #include <signal.h>
 
 #define SA_RESTORER_FLAG 0x04000000ul /* asm/signal.h */
-#define BIT(signal)      (1ul << ((signal)-1))
 
 static void set_default(int signal) {
   struct mm__action action = {.handler = (uint64_t)SIG_DFL,
@@ -32,7 +31,7 @@ void mm__forward(int signal, siginfo_t *info, ucontext_t *context) {
     return;
   }
   uint64_t mask = *(uint64_t *)&context->uc_sigmask | previous->mask;
-  if (!(previous->flags & SA_NODEFER)) mask |= BIT(signal);
+  if (!(previous->flags & SA_NODEFER)) mask |= MM__SIGNAL_BIT(signal);
   if (previous->flags & SA_RESETHAND) {
     set_default(signal);
   }

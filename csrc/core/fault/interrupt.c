@@ -8,10 +8,9 @@
 
 #include <signal.h>
 
-#define BIT(signal) (1ul << ((signal)-1))
-
 bool mm__interrupt_ends(void) {
-  return mm__tables.host.interrupt != MM_INTERRUPT_WAIT && (mm__tables.ours & BIT(SIGINT));
+  return mm__tables.host.interrupt != MM_INTERRUPT_WAIT &&
+         (mm__tables.ours & MM__SIGNAL_BIT(SIGINT));
 }
 
 bool mm__may_end(uint32_t slot, const struct mm__thread_record *thread, uint64_t instruction) {
@@ -22,7 +21,7 @@ bool mm__may_end(uint32_t slot, const struct mm__thread_record *thread, uint64_t
 int32_t mm__ending_take(struct mm__thread_record *thread) {
   int32_t status = thread->ending;
   if (status == MM_ERROR_INTERRUPTED && mm__tables.host.interrupt == MM_INTERRUPT_ERROR)
-    thread->deferred &= ~BIT(SIGINT);
+    thread->deferred &= ~MM__SIGNAL_BIT(SIGINT);
   return status;
 }
 

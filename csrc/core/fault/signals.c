@@ -16,11 +16,11 @@
 #include <signal.h>
 
 #define SA_RESTORER_FLAG 0x04000000ul
-#define BIT(signal)      (1ul << ((signal)-1))
 
 static const int synchronous[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
 #define SYNCHRONOUS                                                                                \
-  (BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGFPE) | BIT(SIGILL) | BIT(SIGTRAP) | BIT(SIGSYS))
+  (MM__SIGNAL_BIT(SIGSEGV) | MM__SIGNAL_BIT(SIGBUS) | MM__SIGNAL_BIT(SIGFPE) |                     \
+   MM__SIGNAL_BIT(SIGILL) | MM__SIGNAL_BIT(SIGTRAP) | MM__SIGNAL_BIT(SIGSYS))
 
 static long get(int signal, struct mm__action *action) {
   return mm__call(SYS_rt_sigaction, signal, 0, action, 8);
@@ -33,9 +33,10 @@ static long set(int signal, const struct mm__action *action) {
 /* Who is displaced may have kept our handler, and call it: then it is the turn of who was displaced
  * before. */
 static void remember(int signal, const struct mm__action *displaced) {
-  if (mm__tables.ours & BIT(signal)) mm__tables.older[signal] = mm__tables.previous[signal];
+  if (mm__tables.ours & MM__SIGNAL_BIT(signal))
+    mm__tables.older[signal] = mm__tables.previous[signal];
   mm__tables.previous[signal] = *displaced;
-  mm__tables.ours |= BIT(signal);
+  mm__tables.ours |= MM__SIGNAL_BIT(signal);
 }
 
 static long install_synchronous(int signal) {
@@ -71,7 +72,8 @@ long mm__signal_take(int signal) {
 static bool is_deadline(int signal) { return (uint32_t)signal == mm__tables.deadline_signal; }
 
 static bool wraps(int signal, struct mm__action *now) {
-  if ((BIT(signal) & SYNCHRONOUS) || is_deadline(signal) || signal == SIGKILL || signal == SIGSTOP)
+  if ((MM__SIGNAL_BIT(signal) & SYNCHRONOUS) || is_deadline(signal) || signal == SIGKILL ||
+      signal == SIGSTOP)
     return false;
   if (mm__failed(get(signal, now))) return false;
   if (signal == SIGINT && mm__tables.host.interrupt == MM_INTERRUPT_ERROR &&
@@ -144,7 +146,7 @@ void mm__signals_serve(void) {
 void mm__signals_restore(void) {
   for (int signal = 1; signal < MM__SIGNAL_COUNT; signal++) {
     struct mm__action now;
-    if (!(mm__tables.ours & BIT(signal)) || mm__failed(get(signal, &now))) continue;
+    if (!(mm__tables.ours & MM__SIGNAL_BIT(signal)) || mm__failed(get(signal, &now))) continue;
     if (now.handler == (uint64_t)mm__fault_handler ||
         now.handler == (uint64_t)mm__deferred_handler ||
         now.handler == (uint64_t)mm__deadline_handler)
@@ -160,8 +162,8 @@ static void defer(struct mm__thread_record *thread, int signal, const siginfo_t 
   const struct mm__action *previous = &mm__tables.previous[signal];
   if (previous->flags & SA_RESETHAND) set_wrapper(signal, previous);
   uint64_t *mask = (uint64_t *)&context->uc_sigmask;
-  *mask |= BIT(signal);
-  thread->deferred |= BIT(signal);
+  *mask |= MM__SIGNAL_BIT(signal);
+  thread->deferred |= MM__SIGNAL_BIT(signal);
   if (thread->deferred_count < MM__DEFERRED_LIMIT && (previous->flags & SA_SIGINFO))
     memcpy(&thread->deferred_info[thread->deferred_count++], info, sizeof *info);
 }
@@ -196,10 +198,10 @@ void mm__deferred_raise(struct mm__thread_record *thread) {
     int signal = thread->deferred_info[i].si_signo;
     if (!mm__failed(
             mm__call(SYS_rt_tgsigqueueinfo, process, id, signal, &thread->deferred_info[i])))
-      sent |= BIT(signal);
+      sent |= MM__SIGNAL_BIT(signal);
   }
   for (int signal = 1; signal < MM__SIGNAL_COUNT; signal++)
-    if (waiting & ~sent & BIT(signal)) mm__call(SYS_tgkill, process, id, signal);
+    if (waiting & ~sent & MM__SIGNAL_BIT(signal)) mm__call(SYS_tgkill, process, id, signal);
   thread->deferred = 0;
   thread->deferred_count = 0;
   mm__call(SYS_rt_sigprocmask, SIG_UNBLOCK, &waiting, 0, 8);

@@ -16,8 +16,8 @@ struct mm__state mm__states[MM__SLOT_COUNT];
 #define CALLER_ROOM 0x4000ul /* that the end of a call takes, with a reset, on its caller's stack */
 
 const uint64_t mm__asynchronous_mask =
-    ~((1ul << (SIGSEGV - 1)) | (1ul << (SIGBUS - 1)) | (1ul << (SIGFPE - 1)) |
-      (1ul << (SIGILL - 1)) | (1ul << (SIGTRAP - 1)) | (1ul << (SIGSYS - 1)));
+    ~(MM__SIGNAL_BIT(SIGSEGV) | MM__SIGNAL_BIT(SIGBUS) | MM__SIGNAL_BIT(SIGFPE) |
+      MM__SIGNAL_BIT(SIGILL) | MM__SIGNAL_BIT(SIGTRAP) | MM__SIGNAL_BIT(SIGSYS));
 
 int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, int wait) {
   if (__atomic_load_n(&state->owner, __ATOMIC_RELAXED) == &thread->seen) {
@@ -103,8 +103,8 @@ static bool limit(struct mm__thread_record *thread, const struct mm__record *rec
 static void mask_signals(struct mm__frame *frame) {
   frame->masked = mm__tables.host.signals == MM_SIGNALS_MASK && !MM__IN_ARENA(frame->host_fs);
   uint64_t mask = mm__asynchronous_mask;
-  if (mm__tables.deadline_signal) mask &= ~(1ul << (mm__tables.deadline_signal - 1));
-  if (mm__interrupt_ends()) mask &= ~(1ul << (SIGINT - 1));
+  if (mm__tables.deadline_signal) mask &= ~MM__SIGNAL_BIT(mm__tables.deadline_signal);
+  if (mm__interrupt_ends()) mask &= ~MM__SIGNAL_BIT(SIGINT);
   if (frame->masked) mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &frame->host_mask, 8);
 }
 

@@ -25,9 +25,6 @@ void mm__guard_protect(uint64_t low, uint64_t high, uint32_t protection) {
   insist(mm__call(SYS_mprotect, low, high - low, protection), low, high, protection);
 }
 
-static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
-static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
-
 void mm__guard_adopt(const struct mm__record *record, const struct mm__state *state, uint64_t low,
                      uint64_t high) {
   const struct mm__slot_map *map = &state->map;
@@ -35,7 +32,7 @@ void mm__guard_adopt(const struct mm__record *record, const struct mm__state *st
   if (!record->key) return;
   for (uint32_t i = mm__slot_map_find(map, low); i < map->count && map->ranges[i].low < high; i++) {
     const struct mm__range *range = &map->ranges[i];
-    uint64_t from = larger(low, range->low), to = smaller(high, range->high);
+    uint64_t from = mm__larger(low, range->low), to = mm__smaller(high, range->high);
     insist(mm__call(SYS_pkey_mprotect, from, to - from, range->protection, record->key), from, to,
            range->protection);
   }
@@ -69,7 +66,7 @@ void mm__guard_open(const struct mm__record *record, struct mm__state *state,
 
 static void close_pieces(const struct mm__record *record, struct mm__state *state) {
   uint64_t low = record->head.facts->mailbox_low;
-  mm__pieces_close(state, low, larger(low, state->mailbox_open));
+  mm__pieces_close(state, low, mm__larger(low, state->mailbox_open));
   state->mailbox_open = 0;
 }
 

@@ -20,9 +20,6 @@
 #define SPAN_RANGES 16u     /* how many mappings one call closes at most */
 #define RELEARN     1021u   /* every so many calls a class starts anew, so that it forgets */
 
-static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
-static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
-
 static uint64_t class_of(uint32_t export_index) { return 1ul << export_index % CLASSES; }
 
 /* The first piece that ends above `address`. */
@@ -146,7 +143,7 @@ static void close_open(struct mm__state *state, uint64_t low, uint64_t high) {
     uint32_t protection = mm__at_rest(state, state->pieces[i].protection);
     uint64_t from = state->pieces[i].low, to = run_end(state, &i, protection);
     if (from <= low && low <= to && protection == resting) {
-      to = larger(to, high);
+      to = mm__larger(to, high);
       high = low;
     }
     mm__guard_protect(from, to, protection);
@@ -186,7 +183,7 @@ static bool is_near(const struct mm__piece *piece, const struct mm__range *range
  * about instead. */
 static uint64_t growth(const struct mm__piece *piece) {
   if (!piece->is_open || piece->protection & PROT_EXEC) return 0;
-  return smaller(piece->high - piece->low, GROWTH_BYTES);
+  return mm__smaller(piece->high - piece->low, GROWTH_BYTES);
 }
 
 /* One page, but joined with pieces close by, and ahead of one that grows. */
@@ -196,19 +193,20 @@ static void spread(const struct mm__state *state, const struct mm__range *range,
   const struct mm__piece *above = index < state->piece_count ? &state->pieces[index] : 0;
   uint64_t low = span->low, high = span->high;
   if (below && is_near(below, range, low - below->high)) {
-    span->high = smaller(range->high, high + growth(below));
+    span->high = mm__smaller(range->high, high + growth(below));
     span->low = below->high;
   }
   if (above && is_near(above, range, above->low - high)) {
-    span->low = larger(range->low, smaller(span->low, low - smaller(low, growth(above))));
-    span->high = larger(span->high, above->low);
+    span->low =
+        mm__larger(range->low, mm__smaller(span->low, low - mm__smaller(low, growth(above))));
+    span->high = mm__larger(span->high, above->low);
   }
 }
 
 /* No piece may overlap another one. */
 static void keep_apart(const struct mm__state *state, uint32_t index, struct mm__piece *span) {
-  if (index > 0) span->low = larger(span->low, state->pieces[index - 1].high);
-  if (index < state->piece_count) span->high = smaller(span->high, state->pieces[index].low);
+  if (index > 0) span->low = mm__larger(span->low, state->pieces[index - 1].high);
+  if (index < state->piece_count) span->high = mm__smaller(span->high, state->pieces[index].low);
 }
 
 static bool joins(const struct mm__piece *a, const struct mm__piece *b) {
@@ -297,8 +295,8 @@ bool mm__pieces_changed(struct mm__state *state, uint64_t low, uint64_t high) {
     const struct mm__range *range = &map->ranges[r];
     if (range->protection == mm__at_rest(state, range->protection)) continue;
     if (state->piece_count >= MM__PIECE_LIMIT) return false;
-    struct mm__piece piece = {.low = larger(low, range->low),
-                              .high = smaller(high, range->high),
+    struct mm__piece piece = {.low = mm__larger(low, range->low),
+                              .high = mm__smaller(high, range->high),
                               .protection = range->protection,
                               .is_written = 1};
     add(state, find(state, piece.low), piece);

@@ -23,6 +23,9 @@ struct mm__piece {
   uint16_t reserved;
 };
 
+static inline uint64_t mm__larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
+static inline uint64_t mm__smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
 /* Opens what earlier calls of this export's class needed. False: they need everything. */
 bool mm__pieces_open(struct mm__state *state, uint32_t export_index);
 /* Whether an open piece holds the address. */

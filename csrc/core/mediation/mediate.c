@@ -163,12 +163,12 @@ static uint64_t ending(const struct mm__trap *trap) {
   for (unsigned i = 0; i < sizeof known / sizeof *known; i++)
     if (!mm__failed(mm__call(SYS_rt_sigaction, known[i], 0, &now, 8)) &&
         now.handler == (uint64_t)SIG_DFL)
-      signals |= 1ul << (known[i] - 1);
+      signals |= MM__SIGNAL_BIT(known[i]);
   return signals & ~blocked;
 }
 
 static uint64_t deadline_of(const struct mm__trap *trap) {
-  return trap->thread->is_limited ? 1ul << (mm__tables.deadline_signal - 1) : 0;
+  return trap->thread->is_limited ? MM__SIGNAL_BIT(mm__tables.deadline_signal) : 0;
 }
 
 /* What waits in the kernel for a limited call must not wait for ever; Ctrl-C ends it; and whoever
@@ -176,7 +176,7 @@ static uint64_t deadline_of(const struct mm__trap *trap) {
 static uint64_t may_come(const struct mm__trap *trap, const struct mm__call_row *row) {
   uint64_t signals = deadline_of(trap);
   if (trap->serving || !may_wait(trap, row)) return signals;
-  if (mm__interrupt_ends()) signals |= 1ul << (SIGINT - 1);
+  if (mm__interrupt_ends()) signals |= MM__SIGNAL_BIT(SIGINT);
   return signals | ending(trap);
 }
 

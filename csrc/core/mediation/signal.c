@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <signal.h>
 
-#define OURS (1ul << (SIGSYS - 1))
+#define OURS MM__SIGNAL_BIT(SIGSYS)
 
 static bool readable(const struct mm__trap *trap, uint64_t low, uint64_t bytes) {
   return mm__slot_map_covers(&trap->state->map, low, low + bytes, 1);

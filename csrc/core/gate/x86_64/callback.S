@@ -18,9 +18,9 @@
 
 #include "core/slot/layout.h"
 #include "core/gate/callback.h"
+#include "core/gate/x86_64/crossing.inc"
 
 #define SAVED_BYTES   (MM__CALLBACK_BYTES + 8)
-#define HARMFUL_FLAGS 0x44000 /* NT, AC: Intel SDM vol. 1, 3.4.3 */
 
     .macro load_arguments from
     movq MM__CALLBACK_RDI(\from), %rdi
@@ -43,21 +43,7 @@ mm__callback_enter:
     /* A debugger believes in stacks that jump only where a signal frame is. */
     .cfi_signal_frame
     /* Keep what the image is owed. */
-    pushq %rbp
-    .cfi_def_cfa_offset 16
-    .cfi_offset %rbp, -16
-    movq %rsp, %rbp
-    .cfi_def_cfa_register %rbp
-    pushq %rbx
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-    .cfi_offset %rbx, -24
-    .cfi_offset %r12, -32
-    .cfi_offset %r13, -40
-    .cfi_offset %r14, -48
-    .cfi_offset %r15, -56
+    save_callee_saved
     subq $SAVED_BYTES, %rsp
     movq %rdi, MM__CALLBACK_RDI(%rsp)
     movq %rsi, MM__CALLBACK_RSI(%rsp)
@@ -75,13 +61,7 @@ mm__callback_enter:
     /* psABI 3.2.3: the x87 registers are empty at a call, whatever the image thinks. */
     emms
     cld
-    pushfq
-    testl $HARMFUL_FLAGS, (%rsp)
-    jz 1f
-    andl $~HARMFUL_FLAGS, (%rsp)
-    popfq
-    pushfq
-1:  addq $8, %rsp
+    clear_harmful_flags
     movq %rsp, %rdi
     movq %r11, %rsi
     call mm__callback_prepare

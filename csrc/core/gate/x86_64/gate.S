@@ -20,10 +20,10 @@
 
 #include "core/gate/frame.h"
 #include "core/slot/layout.h"
+#include "core/gate/x86_64/crossing.inc"
 
 #define SAVED_BYTES   (MM__FRAME_BYTES + 8)
 #define X87_PENDING   0x80    /* ES of the status word: Intel SDM vol. 1, 8.1.3 */
-#define HARMFUL_FLAGS 0x44000 /* NT, AC: Intel SDM vol. 1, 3.4.3 */
 
     .text
     .globl mm__gate_enter, mm__gate_fault
@@ -33,21 +33,7 @@
 mm__gate_enter:
     .cfi_startproc
     /* Keep what the caller is owed. */
-    pushq %rbp
-    .cfi_def_cfa_offset 16
-    .cfi_offset %rbp, -16
-    movq %rsp, %rbp
-    .cfi_def_cfa_register %rbp
-    pushq %rbx
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-    .cfi_offset %rbx, -24
-    .cfi_offset %r12, -32
-    .cfi_offset %r13, -40
-    .cfi_offset %r14, -48
-    .cfi_offset %r15, -56
+    save_callee_saved
     subq $SAVED_BYTES, %rsp
     movq %rdi, MM__FRAME_RDI(%rsp)
     movq %rsi, MM__FRAME_RSI(%rsp)
@@ -66,13 +52,7 @@ mm__gate_enter:
     movq %r11, %rsi
     cld
     /* An image that calls another one may have set AC: our C need not be aligned. */
-    pushfq
-    testl $HARMFUL_FLAGS, (%rsp)
-    jz 7f
-    andl $~HARMFUL_FLAGS, (%rsp)
-    popfq
-    pushfq
-7:  addq $8, %rsp
+    clear_harmful_flags
     call mm__gate_prepare
     testq %rax, %rax
     jz .Lrefused
@@ -134,13 +114,7 @@ mm__gate_enter:
     movq %rax, MM__FRAME_RAX(%rbx)
     movq %rdx, MM__FRAME_RDX(%rbx)
     /* The flags that would hurt the caller: nested task and alignment check. */
-    pushfq
-    testl $HARMFUL_FLAGS, (%rsp)
-    jz 6f
-    andl $~HARMFUL_FLAGS, (%rsp)
-    popfq
-    pushfq
-6:  addq $8, %rsp
+    clear_harmful_flags
     /* An x87 exception that waits would be raised at the next x87 instruction, in the caller. */
     fnstsw %ax
     testb $X87_PENDING, %al
