@@ -526,6 +526,27 @@ static void fork_here(void *result, void **args, void *status) {
   }
 }
 
+static void fork_and_go_on(void *result, void **args, void *child) {
+  (void)result, (void)args;
+  *(pid_t *)child = fork();
+  if (*(pid_t *)child == 0) limit_time();
+}
+
+/* Timers are not inherited: timer_create(2). */
+static void a_deadline_holds_in_a_child_that_was_forked_in_a_callback(void) {
+  struct mm_map_options options = {.guard = way.guard, .timeout_ns = 100000000};
+  struct mm_image *image = map_with("callback", &options);
+  int (*spin)(void *) = stub_of(image, "spin_after"), status = 0;
+  pid_t child = -1;
+  spin(POINTER_OF(image, "void (void)", fork_and_go_on, &child));
+  CHECK_EQUAL(MM_ERROR_DEADLINE, mm_take_fault(NULL));
+  if (child == 0) _exit(failures ? 9 : 7);
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+  mm_image_release(image);
+}
+
 static void a_process_may_fork_in_a_callback(void) {
   struct mm_image *image = forked_image = map_image("callback");
   apply_function *apply = stub_of(image, "apply");
@@ -598,6 +619,7 @@ static void all_tests(void) {
   RUN(signals_come_in_during_a_callback);
   RUN(a_fault_of_the_callback_itself_is_the_clients);
   RUN(a_process_may_fork_in_a_callback);
+  RUN(a_deadline_holds_in_a_child_that_was_forked_in_a_callback);
   RUN(two_threads_have_an_image_and_callbacks_each);
   CHECK_EQUAL(MM_OK, mm_finalize(NULL));
 }
