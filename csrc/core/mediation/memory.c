@@ -8,12 +8,11 @@
 
 #include "core/guard/guard.h"
 #include "core/mediation/outside.h"
-#include "core/slot/image.h"
+#include "core/slot/place.h"
 
 #include <errno.h>
 #include <sys/mman.h>
 
-#define PAGE_UP(bytes) (((bytes) + MM__PAGE - 1) & ~(uint64_t)(MM__PAGE - 1))
 #define MAP_32BIT_FLAG 0x40
 #define MAP_DROPPED    (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_GROWSDOWN | MAP_POPULATE)
 
@@ -139,7 +138,7 @@ static long remove_piece(struct mm__trap *trap, const struct mm__range *piece, u
 }
 
 long mm__memory_munmap(struct mm__trap *trap) {
-  uint64_t low = (uint64_t)trap->arguments[0], bytes = PAGE_UP((uint64_t)trap->arguments[1]);
+  uint64_t low = (uint64_t)trap->arguments[0], bytes = mm__page_up((uint64_t)trap->arguments[1]);
   if (low % MM__PAGE || !bytes || !in_slot(trap, low, bytes)) return -EINVAL;
   trap->state->map_changed = 1;
   return each_piece(trap, low, low + bytes, remove_piece, 0);
@@ -221,7 +220,7 @@ static long choose_place(const struct mm__trap *trap, uint64_t bytes, uint64_t *
 }
 
 long mm__memory_mmap(struct mm__trap *trap) {
-  uint64_t low = (uint64_t)trap->arguments[0], bytes = PAGE_UP((uint64_t)trap->arguments[1]);
+  uint64_t low = (uint64_t)trap->arguments[0], bytes = mm__page_up((uint64_t)trap->arguments[1]);
   uint32_t protection = (uint32_t)trap->arguments[2] & 7;
   long flags = trap->arguments[3];
   bool file = !(flags & MAP_ANONYMOUS);
@@ -250,7 +249,7 @@ static long protect_piece(struct mm__trap *trap, const struct mm__range *piece,
 }
 
 long mm__memory_mprotect(struct mm__trap *trap) {
-  uint64_t low = (uint64_t)trap->arguments[0], bytes = PAGE_UP((uint64_t)trap->arguments[1]);
+  uint64_t low = (uint64_t)trap->arguments[0], bytes = mm__page_up((uint64_t)trap->arguments[1]);
   uint32_t protection = (uint32_t)trap->arguments[2] & 7;
   if (low % MM__PAGE) return -EINVAL;
   if (!bytes) return 0;
@@ -276,7 +275,7 @@ static long drop_piece(struct mm__trap *trap, const struct mm__range *piece, uin
 }
 
 long mm__memory_madvise(struct mm__trap *trap) {
-  uint64_t low = (uint64_t)trap->arguments[0], bytes = PAGE_UP((uint64_t)trap->arguments[1]);
+  uint64_t low = (uint64_t)trap->arguments[0], bytes = mm__page_up((uint64_t)trap->arguments[1]);
   long advice = trap->arguments[2];
   if (low % MM__PAGE || !in_slot(trap, low, bytes)) return -EINVAL;
   if (!mapped(trap, low, low + bytes)) return -ENOMEM;
@@ -312,7 +311,7 @@ long mm__memory_brk(struct mm__trap *trap) {
   uint64_t wanted = (uint64_t)trap->arguments[0], old = state->heap_high;
   uint64_t start = trap->serving ? mm__tables.serve.heap_low : trap->record->head.facts->heap_low;
   if (wanted < start || wanted > slot_low(trap) + MM__HEAP_LIMIT_OFFSET) return (long)old;
-  uint64_t old_page = PAGE_UP(old), new_page = PAGE_UP(wanted);
+  uint64_t old_page = mm__page_up(old), new_page = mm__page_up(wanted);
   if (new_page > old_page) {
     if (over_limit(trap, new_page - old_page)) return (long)old;
     if (mm__failed(grow_heap(trap, old_page, new_page))) return (long)old;
@@ -377,8 +376,8 @@ static long grow_in_place(struct mm__trap *trap, uint64_t low, uint64_t old, uin
 }
 
 long mm__memory_mremap(struct mm__trap *trap) {
-  uint64_t low = (uint64_t)trap->arguments[0], old = PAGE_UP((uint64_t)trap->arguments[1]),
-           bytes = PAGE_UP((uint64_t)trap->arguments[2]), to = (uint64_t)trap->arguments[4];
+  uint64_t low = (uint64_t)trap->arguments[0], old = mm__page_up((uint64_t)trap->arguments[1]),
+           bytes = mm__page_up((uint64_t)trap->arguments[2]), to = (uint64_t)trap->arguments[4];
   long flags = trap->arguments[3];
   if (low % MM__PAGE || !bytes || !old || !in_slot(trap, low, old)) return -EINVAL;
   if (bytes > MM__SLOT_BYTES || (bytes > old && over_limit(trap, bytes - old))) return -ENOMEM;

@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "core/guard/guard.h"
 #include "core/guard/pieces.h"
-#include "core/slot/image.h"
+#include "core/slot/place.h"
 
 #include <sys/mman.h>
 
