@@ -31,7 +31,7 @@ CORE_SRC    := $(SHARED_SRC) csrc/base/bytes.c \
 HOST_SRC    := $(SHARED_SRC) $(filter-out $(SHARED_SRC),$(wildcard csrc/signature/*.c)) csrc/core/host/connect.c
 CLIENT_SRC  := $(HOST_SRC) $(wildcard csrc/client/*.c)
 LAUNCH_SRC  := $(HOST_SRC) $(filter-out $(SHARED_SRC),$(wildcard csrc/image/*.c)) csrc/core/slot/map.c \
-               $(wildcard csrc/launch/*.c)
+               $(wildcard csrc/launch/*.c csrc/launch/*/*.c)
 SERVER_SRC  := $(wildcard csrc/server/*.c)
 BINDING_SRC := $(wildcard csrc/binding/*.c)
 LUA_SERVER_SRC := $(wildcard csrc/server/lua/*.c csrc/server/lua/x86_64/*.S)

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "launch/spelling.h"
+#include "launch/spelling/spelling.h"
 
 struct function {
   const char *name; /* libdw's */

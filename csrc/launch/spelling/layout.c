@@ -1,11 +1,9 @@
-/* launch/layout.c - whether the compiler laid a struct or union out as its declaration alone says:
- * not packed, not aligned otherwise (psABI x86-64 3.1.2). Else its declaration would lie. */
-#include <dwarf.h>
+/* launch/spelling/layout.c - whether the compiler laid a struct or union out as its declaration
+ * alone says: not packed, not aligned otherwise (psABI x86-64 3.1.2). Else its declaration would
+ * lie. */
+#include "launch/spelling/parts.h"
 
-#include "launch/spelling.h"
-
-#define DEPTH_LIMIT 60u
-#define STEP_LIMIT  100000u /* hostile types name each other many times over */
+#define STEP_LIMIT 100000u /* hostile types name each other many times over */
 
 static const char damaged[] = "its debug information is damaged";
 static const char otherwise[] = "it is not laid out as its fields alone say (packed, or aligned?)";
@@ -78,7 +76,7 @@ static const char *place_member(struct layout *layout, Dwarf_Die *member, bool i
   Dwarf_Word size = 0;
   uint64_t place = 0, width, start = is_union ? 0 : layout->end;
   if (!type_of(member, &type)) return damaged;
-  uint64_t align = 8 * align_of(&type, DEPTH_LIMIT, &layout->steps);
+  uint64_t align = 8 * align_of(&type, MM__SPELLING_DEPTH, &layout->steps);
   /* A flexible array has no size. */
   if (dwarf_aggregate_size(&type, &size) != 0 || align == 0) size = 0;
   if (align == 0 || size > UINT32_MAX) return damaged;

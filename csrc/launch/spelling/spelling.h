@@ -1,11 +1,11 @@
-/* launch/spelling.h - types of the debug information, spelled in C.
+/* launch/spelling/spelling.h - types of the debug information, spelled in C.
  * Owns:    what it remembers of the types it met, until mm__spelling_free.
  * Threads: one.
  * Signals: none are touched.
  * Errors:  MM_ERROR_PROTOTYPE with the type that C, or the registry, does not know;
  *          MM_ERROR_MEMORY. */
-#ifndef MM_LAUNCH_SPELLING_H
-#define MM_LAUNCH_SPELLING_H
+#ifndef MM_LAUNCH_SPELLING_SPELLING_H
+#define MM_LAUNCH_SPELLING_SPELLING_H
 
 #include <elfutils/libdw.h>
 #include <stdbool.h>
@@ -24,11 +24,5 @@ void mm__spelling_free(struct mm__spelling *spelling); /* NULL is allowed */
  * be declared, stays opaque. */
 int mm__spelling_prototype(struct mm__spelling *spelling, Dwarf_Die *function, const char *name,
                            char **prototype, struct mm_error *error);
-
-/* --- layout.c --- */
-
-/* NULL when each field of the struct or union lies where the plain rules of the psABI put it; else
- * a phrase that says why not. */
-const char *mm__layout_wrong(Dwarf_Die *aggregate);
 
 #endif
