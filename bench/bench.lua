@@ -17,6 +17,8 @@ local BATCH = 1000
 
 local has_ffi, ffi = pcall(require, "ffi")
 package.cpath = FOLDER .. "?.so;" .. package.cpath
+local protect = require "protect"
+local unpack = table.unpack or unpack
 
 -- With a slash, so that the dynamic linker takes it for a path.
 local function path_of(name) return (FOLDER:find "^/" and "" or "./") .. FOLDER .. name end
@@ -90,18 +92,22 @@ local function has(image, method)
   return found and type(value) == "function"
 end
 
--- What the same mprotect(2) costs without us: as many calls as the guard makes, all of one page,
--- most of which open something.
+-- What the same mprotect(2) costs without us: the calls that the guard makes, over the same pages, in
+-- an image that was called before and has them in memory.
 local function by_mprotect(path, export, ...)
-  local image = assert(mm.request_map(path, { guard = "pages" }))
-  for _ = 1, 50 do image.exports[export](...) end
-  local before = image:info().guard_changes
-  image.exports[export](...)
-  local calls = image:info().guard_changes - before
-  assert(image:unmap())
-  local closing = math.ceil(calls / 8)
-  return ("bare mprotect, %d calls"):format(calls), function()
-    return run_number(("%smprotect_floor %d %d"):format(FOLDER, calls - closing, closing))
+  local words = {}
+  for i, argument in ipairs { ... } do words[i] = quote(tostring(argument)) end
+  local text = run(("MM_TRACE=guard %s bench/one_call.lua %s %s %s 2>&1 >/dev/null"):format(arg[-1],
+    quote(path), export, table.concat(words, " ")))
+  local lines = assert(text:match "once more\n(.*)done\n", text)
+  local arguments = { ... }
+  return ("bare mprotect, %d calls"):format(protect.remember(lines)), function()
+    local image = assert(mm.request_map(path, { guard = "pages" }))
+    for _ = 1, 200 do image.exports[export](unpack(arguments)) end
+    protect.remember(lines)
+    local ns = measure.call(protect.replay, "")
+    assert(image:unmap())
+    return ns
   end
 end
 

@@ -10,10 +10,10 @@ local code = [[
   image:unmap()
 ]]
 
-local function trace(words)
+local function trace(words, lines, image)
   local lua = support.lua
   support.lua = ("env MM_TRACE=%s "):format(words) .. lua
-  local ok, result = pcall(support.run, code, support.image "syscall")
+  local ok, result = pcall(support.run, lines or code, support.image(image or "syscall"))
   support.lua = lua
   assert(ok, result)
   assert.equal(0, result.status, result.stderr)
@@ -51,6 +51,23 @@ describe("MM_TRACE", function()
     assert.matches("image: mapped %S+/syscall%.mmi in slot %d+, %d+ segments, %d+ bytes\n", text)
     assert.matches("image: reset %S+/syscall%.mmi, generation 2\n", text)
     assert.matches("image: unmapped %S+/syscall%.mmi from slot %d+\n", text)
+  end)
+
+  it("prints which pages the guard opens and closes", function()
+    local text = trace("guard", [[
+      local mm = require "matchmaker"
+      local image = mm.assert(mm.map((...), { guard = "pages" }))
+      for _ = 1, 3 do image.exports.add(1, 2) end
+      io.stderr:write "once more\n"
+      image.exports.add(1, 2)
+      io.stderr:write("changes: ", image:info().guard_changes, "\n")
+    ]], "math")
+    local last = text:match "once more\n(.*)changes"
+    assert.matches("guard: 0x%x+000%-0x%x+000 r%-x\n", last)
+    assert.matches("guard: 0x%x+000%-0x%x+000 rw%-\n", last)
+    assert.matches("guard: 0x%x+000%-0x%x+000 r%-%-\n$", last)
+    local _, all = text:gsub("guard: ", "")
+    assert.equal(text:match "changes: (%d+)", tostring(all))
   end)
 
   it("takes several words, among them unknown ones", function()

@@ -66,7 +66,12 @@ struct mm__host {
   uint32_t configured;   /* 0: a later user without wishes of its own; what was configured stays */
 };
 
-enum mm__trace { MM__TRACE_SYSCALL = 1, MM__TRACE_GATE = 2, MM__TRACE_IMAGE = 4 };
+enum mm__trace {
+  MM__TRACE_SYSCALL = 1,
+  MM__TRACE_GATE = 2,
+  MM__TRACE_IMAGE = 4,
+  MM__TRACE_GUARD = 8
+};
 
 /* How the last call through a stub in this thread ended, if not by returning. */
 struct mm__outcome {

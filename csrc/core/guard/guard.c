@@ -22,6 +22,9 @@ static void insist(long result, uint64_t low, uint64_t high, uint32_t protection
 
 void mm__guard_protect(uint64_t low, uint64_t high, uint32_t protection) {
   mm__states[MM__SLOT_OF(low)].guard_changes++;
+  if (mm__tables.host.trace & MM__TRACE_GUARD)
+    mm__say("guard: 0x%lx-0x%lx %c%c%c", low, high, protection & PROT_READ ? 'r' : '-',
+            protection & PROT_WRITE ? 'w' : '-', protection & PROT_EXEC ? 'x' : '-');
   insist(mm__call(SYS_mprotect, low, high - low, protection), low, high, protection);
 }
 

@@ -126,8 +126,10 @@ static unsigned trace_bits(const char *words) {
   static const struct {
     const char *word;
     unsigned bit;
-  } known[] = {
-      {"syscall", MM__TRACE_SYSCALL}, {"gate", MM__TRACE_GATE}, {"image", MM__TRACE_IMAGE}};
+  } known[] = {{"syscall", MM__TRACE_SYSCALL},
+               {"gate", MM__TRACE_GATE},
+               {"image", MM__TRACE_IMAGE},
+               {"guard", MM__TRACE_GUARD}};
   unsigned bits = 0;
   while (words && *words) {
     size_t length = strcspn(words, ",");
