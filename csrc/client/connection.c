@@ -70,6 +70,7 @@ static void in_parent(void) { after_fork(MM__FORK_PARENT); }
 static void in_child(void) {
   mm__images_forked();
   mm__list_forked();
+  mm__policies_forked();
   after_fork(MM__FORK_CHILD);
 }
 

@@ -20,10 +20,18 @@
 #define FILE_LIMIT   (1l << 16)
 #define POLICY_LIMIT 3 /* the system's, the environment's, the configured one */
 
+struct policies {
+  struct mm__policy *list[POLICY_LIMIT];
+  uint32_t count;
+};
+
+/* Whole at every moment: a process may be forked while another thread has the lock. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of what follows */
-static struct mm__policy *policies[POLICY_LIMIT];
-static uint32_t policy_count;
+static struct policies sets[2];                          /* one is in force, the other empty */
+static struct policies *in_force = &sets[0];
 static uint8_t *forbidden; /* by export, of the last request */
+
+void mm__policies_forked(void) { pthread_mutex_init(&lock, NULL); }
 
 bool mm__pattern_fits(const char *pattern, const char *text) {
   const char *star = NULL, *rest = NULL;
@@ -186,16 +194,17 @@ static int judge(const struct mm__request *request, struct mm__permission *permi
   int status = real_path(request, path, error);
   if (status != MM_OK) return status;
   pthread_mutex_lock(&lock);
-  free(forbidden);
+  uint8_t *before = forbidden;
   permission->forbidden = forbidden = calloc(request->head->registry.export_count + 1ul, 1);
+  free(before);
   if (!forbidden) status = mm__fail(error, MM_ERROR_MEMORY, "%s: out of memory", request->name);
-  for (uint32_t i = 0; i < policy_count && status == MM_OK; i++)
-    status = mm__policy_judge(policies[i], path, request, permission, error);
+  for (uint32_t i = 0; i < in_force->count && status == MM_OK; i++)
+    status = mm__policy_judge(in_force->list[i], path, request, permission, error);
   pthread_mutex_unlock(&lock);
   return status;
 }
 
-mm__judge_function *mm__policies_judge(void) { return policy_count ? judge : NULL; }
+mm__judge_function *mm__policies_judge(void) { return in_force->count ? judge : NULL; }
 
 /* --- loading --- */
 
@@ -265,41 +274,37 @@ static int read_file(int file, const char *name, struct mm__policy **policy,
   return status;
 }
 
-/* Adds a policy to `list`. A file that is only looked for may be missing. */
-static int load(const char *name, bool only_if_there, struct mm__policy **list, uint32_t *count,
+/* Adds a policy to those `loaded`. A file that is only looked for may be missing. */
+static int load(const char *name, bool only_if_there, struct policies *loaded,
                 struct mm_error *error) {
   if (!name || !*name) return MM_OK;
   int file = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (file < 0)
     return only_if_there && (errno == ENOENT || errno == ENOTDIR) ? MM_OK : unreadable(name, error);
-  int status = read_file(file, name, &list[*count], error);
+  int status = read_file(file, name, &loaded->list[loaded->count], error);
   close(file);
-  if (status != MM_OK || !list[*count]) return status;
-  drop_others(list[*count]);
-  ++*count;
+  if (status != MM_OK || !loaded->list[loaded->count]) return status;
+  drop_others(loaded->list[loaded->count++]);
   return MM_OK;
 }
 
-static void exchange(struct mm__policy **list, uint32_t count) {
+static void exchange(const struct policies *loaded) {
   pthread_mutex_lock(&lock);
-  for (uint32_t i = 0; i < POLICY_LIMIT; i++) {
-    struct mm__policy *old = i < policy_count ? policies[i] : NULL;
-    policies[i] = i < count ? list[i] : NULL;
-    mm__policy_free(old);
-  }
-  policy_count = count;
+  struct policies *before = in_force, *other = &sets[before == &sets[0]];
+  *other = *loaded;
+  __atomic_store_n(&in_force, other, __ATOMIC_RELEASE);
+  while (before->count) mm__policy_free(before->list[--before->count]);
   pthread_mutex_unlock(&lock);
 }
 
 int mm__policies_load(const char *configured, struct mm_error *error) {
-  struct mm__policy *list[POLICY_LIMIT] = {NULL};
-  uint32_t count = 0;
-  int status = load(MM_SYSTEM_POLICY, true, list, &count, error);
-  if (status == MM_OK) status = load(getenv("MATCHMAKER_POLICY"), false, list, &count, error);
-  if (status == MM_OK) status = load(configured, false, list, &count, error);
+  struct policies loaded = {0};
+  int status = load(MM_SYSTEM_POLICY, true, &loaded, error);
+  if (status == MM_OK) status = load(getenv("MATCHMAKER_POLICY"), false, &loaded, error);
+  if (status == MM_OK) status = load(configured, false, &loaded, error);
   if (status == MM_OK)
-    exchange(list, count);
+    exchange(&loaded);
   else
-    while (count) mm__policy_free(list[--count]);
+    while (loaded.count) mm__policy_free(loaded.list[--loaded.count]);
   return status;
 }

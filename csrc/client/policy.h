@@ -56,5 +56,7 @@ int mm__policy_judge(const struct mm__policy *policy, const char *path,
 int mm__policies_load(const char *configured, struct mm_error *error);
 /* The Matchmaker's way here: what all of them say. NULL: there are none. */
 mm__judge_function *mm__policies_judge(void);
+/* In a forked child: no thread holds their lock. */
+void mm__policies_forked(void);
 
 #endif

@@ -1,8 +1,14 @@
 /* Policies as a C client meets them: calls that go past the client library, patterns, and texts that
  * are none. */
 #include "client.h"
+
+#include <pthread.h>
+
 #include "client/client.h"
 #include "client/policy.h"
+
+#define FORKS    60
+#define CHILD_MS 20000 /* after which it counts as hanging */
 
 static void write_policy(char *path, size_t size, const char *text) {
   snprintf(path, size, "%s/policy.yaml", folder);
@@ -99,10 +105,47 @@ static void bends_to_no_depth(void) {
   free(text);
 }
 
+/* --- a fork while another thread exchanges the policies --- */
+
+static void *exchange_often(void *stop) {
+  while (!*(volatile bool *)stop) mm__policies_load(way.config.policy, NULL);
+  return NULL;
+}
+
+/* An alarm would not do: a child that waits for the lock has blocked it. */
+static int ask_in_child(void) {
+  int status = -1;
+  pid_t child = fork();
+  if (child == 0) {
+    struct mm_image *image = map_image("math");
+    int (*add)(int, int) = stub_of(image, "add");
+    _exit(add(1, 2) == 3 ? 0 : 1);
+  }
+  for (int i = 0; i < CHILD_MS && waitpid(child, &status, WNOHANG) == 0; i++) usleep(1000);
+  if (status < 0) {
+    kill(child, SIGKILL);
+    waitpid(child, &status, 0);
+  }
+  return status;
+}
+
+static void is_asked_in_children_that_are_forked_at_any_moment(void) {
+  volatile bool stop = false;
+  pthread_t thread;
+  pthread_create(&thread, NULL, exchange_often, (void *)&stop);
+  for (int i = 0, status = 0; i < FORKS && status == 0; i++) {
+    status = ask_in_child();
+    CHECK_EQUAL(0, status);
+  }
+  stop = true;
+  pthread_join(thread, NULL);
+}
+
 static void all_tests(void) {
   connect_client();
   RUN(refuses_a_call_through_a_plain_pointer);
   if (way.guard == MM_GUARD_PAGES) RUN(refuses_a_jump_to_its_own_address);
+  if (!way.config.without) RUN(is_asked_in_children_that_are_forked_at_any_moment);
 }
 
 int main(int count, char **arguments) {
