@@ -60,23 +60,30 @@ struct child {
   int hold;  /* closing it ends a child that reads it */
 };
 
+static int say_ready; /* in the child */
+
+static void ready(void) {
+  if (write(say_ready, "", 1) != 1) _exit(1);
+}
+
 static struct child start(void (*body)(void)) {
-  int ready[2], hold[2];
+  int told[2], hold[2];
   struct child child = {0};
-  CHECK_EQUAL(0, pipe2(ready, O_CLOEXEC) | pipe2(hold, O_CLOEXEC));
+  CHECK_EQUAL(0, pipe2(told, O_CLOEXEC) | pipe2(hold, O_CLOEXEC));
   fflush(stdout);
   child.pid = fork();
   if (child.pid == 0) {
     close(hold[1]);
-    close(ready[0]);
+    close(told[0]);
     dup2(hold[0], 0);
+    say_ready = told[1];
     body();
-    if (write(ready[1], "", 1) != 1) _exit(1);
+    ready();
     for (;;) pause();
   }
   close(hold[0]);
-  close(ready[1]);
-  child.ready = ready[0];
+  close(told[1]);
+  child.ready = told[0];
   child.hold = hold[1];
   return child;
 }
@@ -87,11 +94,14 @@ static void wait_ready(const struct child *child) {
   }
 }
 
-static void stop(const struct child *child) {
+/* How it ended: a wait status. */
+static int stop(const struct child *child) {
+  int status = -1;
   kill(child->pid, SIGKILL);
-  waitpid(child->pid, NULL, 0);
+  waitpid(child->pid, &status, 0);
   close(child->ready);
   close(child->hold);
+  return status;
 }
 
 static struct mm_image *mapped;
@@ -312,6 +322,23 @@ static void make_strange(const char *path, int kind) {
   }
 }
 
+/* Half of it is the old one: its writer was killed in the middle of it. */
+static void what_was_half_written_is_passed_over(void) {
+  char path[900];
+  struct mm__identity identity = self();
+  new_runtime();
+  make_list_folder();
+  path_of(&identity, path, sizeof path);
+  must(mm_init(&(struct mm_config){.unlisted = 1}, NULL), NULL);
+  struct mm__entry *entry = entry_of(&identity);
+  entry->started++;
+  write_file(path, entry, entry->bytes);
+  CHECK_EQUAL(-1, images_of(getpid()));
+  forge(&identity);
+  CHECK_EQUAL(0, images_of(getpid())); /* of which none is mapped */
+  must(mm_finalize(NULL), NULL);
+}
+
 static void what_is_no_entry_is_passed_over(void) {
   char path[900];
   struct mm__identity identity = self();
@@ -462,28 +489,39 @@ static void a_full_or_read_only_disk_is_no_obstacle(void) {
 
 static int kills = 50, crowd = 50;
 
+/* All that a client does in its life. One that is killed has all of it behind it, and some of it again. */
 static void come_and_go(void) {
-  for (;;) {
+  for (bool first = true;; first = false) {
     map_math();
+    call();
+    CHECK_EQUAL(MM_OK, mm_reset(mapped, NULL));
     finalize();
+    if (failures) _exit(1);
+    if (first) ready();
   }
 }
 
 static void killed_at_any_moment_it_hurts_nobody(void) {
   new_runtime();
-  map_math();
+  struct child witness = start(map_math);
+  wait_ready(&witness);
   srand(1);
   for (int i = 0; i < kills; i++) {
     struct child child = start(come_and_go);
+    wait_ready(&child);
     usleep((useconds_t)rand() % 5000);
     if (i % 3 == 0) images_of(child.pid);
-    stop(&child);
-    if (i % 2) CHECK_EQUAL(1, images_of(getpid()));
+    CHECK_EQUAL(SIGKILL, stop(&child)); /* and it did not end before */
+    if (i % 2) CHECK_EQUAL(1, images_of(witness.pid));
     if (i % 2) CHECK_EQUAL(1, file_count());
   }
   CHECK_EQUAL(1, count_clients());
-  finalize();
+  stop(&witness);
+  CHECK_EQUAL(0, count_clients());
   CHECK_EQUAL(0, file_count());
+  map_math(); /* and whoever comes afterwards */
+  call();
+  finalize();
 }
 
 static void many_at_once(void) {
@@ -512,6 +550,7 @@ static void tests(void) {
   RUN(a_pid_that_came_again_is_another_process);
   RUN(a_pid_of_another_namespace_is_left_alone);
   RUN(only_what_is_mapped_is_believed);
+  RUN(what_was_half_written_is_passed_over);
   RUN(what_is_no_entry_is_passed_over);
   RUN(other_names_are_left_alone);
   RUN(a_link_is_no_folder);
