@@ -189,8 +189,8 @@ run-bench: all examples $(addprefix $(B)/bench/,add.so spell.so protect.so daemo
 
 demo: ## the main job on real input: spell-check a text through an image
 check: ## the quick tests, under every Lua that is here, and lint
-check-slow: ## the same with the slow tests
-check-long: ## and with the very slow ones: the ABI proof whole, crowds of clients, the soak, other kernels in QEMU
+check-slow: ## the same with the slow tests, and the unit programs on other kernels in QEMU
+check-long: ## and with the very slow ones: the ABI proof whole, crowds of clients, the soak
 SOAK_CALLS ?= 350000
 SOAK_SEED  ?= 1
 soak: ## over a million calls, one in ten of which crashes; SOAK_CALLS=350000 with each guard, SOAK_SEED=1

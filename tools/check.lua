@@ -122,7 +122,7 @@ local function run_guest(kernel, names)
   local _, text = run(("env MM_BUILD=%s spec/qemu/run.sh %s %s")
     :format(quote(build), kernel, names))
   read_unit(guest, text)
-  for name, digits in text:gmatch("\nunit (%S+).-\nstatus (%d+)") do
+  for name, digits in text:gmatch("\nunit (%a+).-\nstatus (%d+)") do
     local status = tonumber(digits)
     if status > 1 then add_failure(guest, name .. " " .. how_it_ended(status)) end
   end
@@ -205,7 +205,7 @@ end
 for _, path in ipairs(words("ls -d spec/fuzz/seed/* 2>/dev/null")) do
   run_seeds(path:match("[^/]+$"))
 end
-if options["--long"] then
+if options["--slow"] then
   for _, kernel in ipairs { "6.1", "6.12" } do
     run_guest(kernel, "guard gate fault stray callback interrupt attack lockdown")
   end

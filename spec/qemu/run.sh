@@ -7,11 +7,14 @@ set -eu
 build=${MM_BUILD:-build} kernel=$1
 shift
 
+find_package() { apt-cache search --names-only "$1" | awk '{print $1}' | sort -V | tail -n 1; }
+
 # Debian's package of the kernel, unpacked below build/kernel.
 fetch() { # FOLDER PATTERN
   [ -e "$1/vmlinuz" ] && return
   mkdir -p "$1"
-  package=$(apt-cache search --names-only "$2" | awk '{print $1}' | sort -V | tail -n 1)
+  package=$(find_package "$2")
+  [ -n "$package" ] || { $(command -v sudo) apt-get -qq update >&2 && package=$(find_package "$2"); }
   [ -n "$package" ] || { echo "# no package of kernel $kernel: apt-cache search '$2'" >&2; exit 1; }
   (cd "$1" && apt-get -qq download "$package" && dpkg -x ./*.deb . && mv boot/vmlinuz-* vmlinuz &&
     rm -rf ./*.deb boot lib usr)
@@ -20,7 +23,10 @@ fetch() { # FOLDER PATTERN
 copy() { # FILE...  with the libraries they need
   for file; do
     mkdir -p "$root/$(dirname "$file")"
-    strip -g -o "$root/$file" "$file"
+    case $file in
+      */named) cp "$file" "$root/$file" ;; # its exports are found by debug information
+      *) strip -g -o "$root/$file" "$file" ;;
+    esac
     ldd "$file" 2>/dev/null | grep -o '/[^ ]*' | while read -r library; do
       [ -e "$root$library" ] || { mkdir -p "$root$(dirname "$library")"; cp -L "$library" "$root$library"; }
     done
@@ -54,7 +60,7 @@ for server in $build/fixture/*; do
     { sed 's/^/# /' /tmp/log; echo "not ok snapshot of \$server"; }
 done
 for unit in $*; do
-  echo "unit \$unit"
+  echo "unit \$unit, \$(cut -d' ' -f1 /proc/uptime) s"
   mkdir /tmp/\$unit
   timeout 100 $build/unit/\${unit}_test /tmp/\$unit \$([ \$unit = request_map ] && echo 500) 2>&1
   echo "status \$?"

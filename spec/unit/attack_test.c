@@ -20,6 +20,7 @@
 #define CHANGE 0x1234567ull
 #define PAGE   4096ul
 #define NOBODY 65534
+enum { LINGERS = 1, GO_ON = 2 }; /* what `linger` says, and waits for */
 
 enum level { NONE, PAGES, KEYS, STRICT, LOCKDOWN, LEVELS };
 static const char *const level_names[] = {"none", "pages", "keys", "strict", "lockdown"};
@@ -217,8 +218,8 @@ static bool writes_during_a_call(struct target *target) {
   pthread_t thread;
   void *noticed;
   pthread_create(&thread, NULL, call_linger, target->image);
-  usleep(20000);
-  *target->go_on = 1;
+  while (*target->go_on != LINGERS) usleep(1000);
+  *target->go_on = GO_ON;
   pthread_join(thread, &noticed);
   return noticed != NULL;
 }
