@@ -257,9 +257,10 @@ int mm_request_call(struct mm_function *function, void *result, void **args,
                       i + 1);
     read_argument(parameter_type(function, i), args[i], &values[i]);
   }
-  const struct mm__type *type = result_type(function);
+  /* A callback may release the image: then there is no function any more. */
+  const struct mm__type type = *result_type(function);
   returned.as.bytes = result;
   int status = mm__function_call(function, values, &returned, error);
-  if (status == MM_OK && result && !mm__by_value(type)) memcpy(result, &returned.as, type->size);
+  if (status == MM_OK && result && !mm__by_value(&type)) memcpy(result, &returned.as, type.size);
   return status;
 }

@@ -1,18 +1,37 @@
-/* calls.c - the input is a program: each byte chooses a call of the client's interface, the next ones its arguments.
- * Whatever comes in whatever order, each call answers with a status of the table, faults of images included, and at
- * the end nothing is mapped. $MM_BUILD names the folder of the images. */
+/* calls.c - the input is a program: each byte chooses a call of the client's interface, the next ones its arguments; a
+ * callback goes on with it, so that anything may come inside of anything. Whatever comes in whatever order, each call
+ * answers with a status of the table, faults of images included, and at the end nothing is mapped. $MM_BUILD names the
+ * folder of the images. */
 #include "client/client.h"
 #include "fuzz.h"
 
 #define IMAGES     4
 #define FUNCTIONS  8
 #define POINTERS   8
+#define CALLBACKS  4
 #define STEPS      64
+#define DEPTH      5
 #define TIMEOUT_NS 20000000ul
 
-static const char *const names[] = {"math", "text", "pointer", "crash", "gate", "tls"};
+static const char *const names[] = {"math", "text", "pointer",  "crash",
+                                    "gate", "tls",  "callback", "callback_other"};
 /* What reaches out of an image by intent: writes of image code into the client are not stopped, nor is it timed. */
-static const char *const left_out[] = {"write_at", "spin", "lost_stack"};
+static const char *const left_out[] = {"write_at", "wide_to", "spin", "spin_after", "lost_stack"};
+static const char *const prototypes[] = {
+    "int (int)",
+    "void (void)",
+    "int (const int *, const int *)",
+    "const char *(const char *)",
+    "int (const char *)",
+    "struct point (struct point)",
+    "struct wide (int)",
+    "double (struct point *)",
+    "long double (long double)",
+    "int8_t (void)",
+    "struct operation (struct operation *)",
+    ("double (int8_t, uint8_t, int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t, float, "
+     "double, long double, bool, const char *, int, double)"),
+};
 
 struct program {
   const uint8_t *bytes;
@@ -24,7 +43,14 @@ struct program {
   } functions[FUNCTIONS];
   const void *pointers[POINTERS]; /* what calls returned */
   unsigned returned;
+  struct slot {
+    struct program *program;
+    struct mm_callback *callback;
+  } callbacks[CALLBACKS];
+  unsigned steps, depth;
 };
+
+static void run(struct program *program, unsigned steps);
 
 static uint8_t next(struct program *program) {
   if (!program->size) return 0;
@@ -57,13 +83,21 @@ static void map(struct program *program) {
   known(mm_request_map(path, &options, image, &error));
 }
 
-static void forget_functions(struct program *program, const struct mm_image *image) {
+static void forget(struct program *program, const struct mm_image *image) {
   for (int i = 0; i < FUNCTIONS; i++)
     if (program->functions[i].image == image) program->functions[i].function = NULL;
+  for (int i = 0; i < CALLBACKS; i++) {
+    struct mm_callback **callback = &program->callbacks[i].callback;
+    if (*callback && (*callback)->image == image) *callback = NULL;
+  }
+}
+
+static void keep(struct program *program, const void *pointer) {
+  program->pointers[program->returned++ % POINTERS] = pointer;
 }
 
 static void release(struct program *program, struct mm_image **image) {
-  forget_functions(program, *image);
+  forget(program, *image);
   mm_image_release(*image);
   *image = NULL;
 }
@@ -108,13 +142,15 @@ static void fill_argument(struct program *program, const struct mm__type *type, 
 
 static void call(struct program *program) {
   struct mm_function *function = program->functions[next(program) % FUNCTIONS].function;
-  static char results[1 << 16], arguments[64][1 << 10], texts[64][256];
+  _Alignas(16) static char results[1 << 16], arguments[64][1 << 10], texts[64][256];
   void *list[64];
   struct mm_error error;
   if (!function) return;
   const struct mm__registry *registry = &function->image->registry;
+  const struct mm__type *result = &registry->types[function->type->target];
   uint32_t count = function->type->member_count;
-  if (count > 64 || registry->types[function->type->target].size > sizeof results) return;
+  bool gives_pointer = result->kind == MM__POINTER;
+  if (count > 64 || result->size > sizeof results) return;
   for (uint32_t i = 0; i < count; i++) {
     const struct mm__type *type =
         &registry->types[registry->members[function->type->first_member + i].type];
@@ -126,9 +162,71 @@ static void call(struct program *program) {
   if (missing && missing <= count) list[missing - 1] = NULL;
   memset(results, 0, sizeof(void *));
   if (known(mm_request_call(function, results, list, &error)) != MM_OK) MUST(error.message[0]);
-  if (registry->types[function->type->target].kind == MM__POINTER)
-    memcpy(&program->pointers[program->returned++ % POINTERS], results, sizeof(void *));
+  if (gives_pointer) keep(program, *(void **)results); /* the function may be gone */
 }
+
+/* --- callbacks --- */
+
+/* Strings are copies and have an end; the image's memory is read as the image reads it. */
+static void look_at(struct program *program, const struct mm__type *type, const void *argument) {
+  const char *text;
+  memcpy(&text, argument, type->size < sizeof text ? 0 : sizeof text);
+  if (type->kind == MM__STRING && text) MUST(strlen(text) < 1 << 20);
+  if (type->kind == MM__POINTER) keep(program, text);
+}
+
+static void fill_result(struct program *program, const struct mm__type *type, void *result) {
+  static char text[256];
+  if (type->kind == MM__STRING) {
+    fill(program, text, next(program));
+    if (next(program) % 4) memcpy(result, &(const char *){text}, sizeof(char *));
+  } else if (type->kind == MM__POINTER) {
+    memcpy(result, &program->pointers[next(program) % POINTERS], sizeof(void *));
+  } else {
+    fill(program, result, type->size < 40 ? type->size : 40);
+  }
+}
+
+static void called_back(void *result, void **args, void *slot_) {
+  const struct slot *slot = slot_;
+  struct program *program = slot->program;
+  const struct mm__callback_type *type = slot->callback->type; /* lives as long as this call */
+  for (uint32_t i = 0; i < type->type->member_count; i++)
+    look_at(program,
+            &type->registry->types[type->registry->members[type->type->first_member + i].type],
+            args[i]);
+  uint8_t what = next(program);
+  program->depth++;
+  if (program->depth < DEPTH) run(program, what % 8);
+  program->depth--;
+  if (what >> 3 == 1) mm_callback_fail("on purpose");
+  if (what >> 3 != 2) fill_result(program, &type->registry->types[type->type->target], result);
+}
+
+static void make_callback(struct program *program, struct mm_image *image) {
+  struct slot *slot = &program->callbacks[next(program) % CALLBACKS];
+  uint8_t how = next(program);
+  char prototype[64] = "";
+  struct mm_callback *callback;
+  struct mm_error error;
+  if (how & 128) fill(program, prototype, how & 63);
+  if (known(mm_callback(
+          image, how & 128 ? prototype : prototypes[how % (sizeof prototypes / sizeof *prototypes)],
+          called_back, slot, &callback, &error)) != MM_OK)
+    return;
+  mm_callback_release(slot->callback);
+  slot->program = program;
+  slot->callback = callback;
+  keep(program, mm_callback_pointer(callback));
+}
+
+static void release_callback(struct program *program) {
+  struct slot *slot = &program->callbacks[next(program) % CALLBACKS];
+  mm_callback_release(slot->callback);
+  slot->callback = NULL;
+}
+
+/* --- the rest --- */
 
 static void use_memory(struct program *program, struct mm_image *image) {
   uint8_t what = next(program), bytes = next(program);
@@ -137,7 +235,7 @@ static void use_memory(struct program *program, struct mm_image *image) {
   struct mm_error error;
   if (what % 4 == 0) {
     if (known(mm_allocate(image, what & 128 ? bytes * 65536ul : bytes, &pointer, &error)) == MM_OK)
-      program->pointers[program->returned++ % POINTERS] = pointer;
+      keep(program, pointer);
   }
   if (what % 4 == 1) known(mm_free(image, pointer, &error));
   if (what % 4 == 2) known(mm_read(image, pointer, copy, bytes, &error));
@@ -156,12 +254,12 @@ static void look(struct mm_image *image, uint8_t index) {
   mm_export_doc(image, index);
 }
 
-/* Functions of images stay bound, and say that there is no image. */
+/* Functions of images stay bound, and say that there is no image. In a callback, the Matchmaker stays. */
 static void reconnect(struct program *program) {
   struct mm_config config = {.image_limit = next(program), .signals = next(program) % 3};
   struct mm_error error;
   uint8_t bits = next(program);
-  if (bits & 1) known(mm_finalize(&error));
+  if ((bits & 1) && known(mm_finalize(&error)) != MM_OK) return;
   if (bits & 2) config.unlisted = 1;
   known(mm_init(bits & 4 ? &config : NULL, &error));
   if (!(bits & 1)) known(mm_finalize(&error));
@@ -170,9 +268,9 @@ static void reconnect(struct program *program) {
 static void step(struct program *program) {
   struct mm_image **image = &program->images[0];
   struct mm_error error;
-  uint8_t what = next(program);
-  if (what % 10 > 1) image = &program->images[next(program) % IMAGES];
-  switch (what % 10) {
+  uint8_t what = next(program) % 12;
+  if (what > 1 && what != 11) image = &program->images[next(program) % IMAGES];
+  switch (what) {
   case 0:
     map(program);
     break;
@@ -203,15 +301,25 @@ static void step(struct program *program) {
   case 9:
     reconnect(program);
     break;
+  case 10:
+    make_callback(program, *image);
+    break;
+  case 11:
+    release_callback(program);
+    break;
   }
 }
 
+static void run(struct program *program, unsigned steps) {
+  for (; steps && program->steps && program->size; steps--, program->steps--) step(program);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
-  struct program program = {.bytes = bytes, .size = size};
+  struct program program = {.bytes = bytes, .size = size, .steps = STEPS};
   struct mm_image_info info;
   struct mm_error error;
   if (mm_init(&(struct mm_config){0}, &error) != MM_OK) return 0;
-  for (int i = 0; i < STEPS && program.size; i++) step(&program);
+  run(&program, STEPS);
   for (int i = 0; i < IMAGES; i++) release(&program, &program.images[i]);
   if (mm_mapped(0, &info, &error) != MM_ERROR_NOT_CONNECTED)
     MUST(mm_mapped(0, &info, &error) == MM_ERROR_ARGUMENT && mm_finalize(&error) == MM_OK);
