@@ -11,6 +11,12 @@ describe("an error", function()
     assert.equal(tostring(err), err.message)
   end)
 
+  it("is one line that a terminal does not obey, whatever names are in it", function()
+    local _, err = mm.map "/nowhere/a\nb\27[1mc\127.mmi"
+    assert.equal("/nowhere/a b [1mc .mmi: No such file or directory", err.message)
+    assert.equal("/nowhere/a\nb\27[1mc\127.mmi", err.image)
+  end)
+
   it("carries the status and the errno of the C interface", function()
     local _, err = mm.map "/nowhere/x.mmi"
     assert.equal(-10, err.status)
