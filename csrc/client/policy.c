@@ -229,13 +229,15 @@ static bool is_me(const char *user) {
   return entry && entry->pw_uid == geteuid();
 }
 
-/* The rules of other users are as if they were not there: their patterns fit nothing. */
+/* The rules of other users are as if they were not there: they name no image. */
 static void drop_others(struct mm__policy *policy) {
   for (uint32_t i = 0; i < policy->rule_count; i++) {
     bool mine = !policy->rules[i].users;
     for (char **user = policy->rules[i].users; user && *user && !mine; user++) mine = is_me(*user);
-    char **images = policy->rules[i].images;
-    for (; !mine && *images; images++) (*images)[0] = 0;
+    for (char **image = policy->rules[i].images; !mine && *image; image++) {
+      free(*image);
+      *image = NULL;
+    }
   }
 }
 
