@@ -38,7 +38,8 @@ describe("the ABI,", function()
   end
 
   local function calls(seed, count, server, client)
-    shell.output(("luajit spec/abi/calls.lua %d %d %s"):format(seed, count, folder))
+    local either = (server == "clang" or client == "clang") and "clang" or ""
+    shell.output(("luajit spec/abi/calls.lua %d %d %s %s"):format(seed, count, folder, either))
     compile(server, "server", "libmatchmaker-server.a")
     shell.output(("%s/matchmaker-launch -o %s/abi.mmi %s/server"):format(build, folder, folder))
     compile(client, "client", "libmatchmaker.a " .. libraries_of_client)

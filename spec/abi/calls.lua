@@ -1,6 +1,8 @@
 -- Random C signatures, as the source of a server and of the program that tests it.
 --
---     luajit spec/abi/calls.lua SEED COUNT FOLDER     writes FOLDER/functions.h and FOLDER/tests.h
+--     luajit spec/abi/calls.lua SEED COUNT FOLDER [clang]
+--
+-- writes FOLDER/functions.h and FOLDER/tests.h; `clang`: one that clang 14 compiles right.
 --
 -- Each function knows what it has to be called with: it compares every argument, part by part and
 -- bit by bit, notes in `wrong` which differ, and returns a value that its caller knows. With it comes
@@ -11,6 +13,7 @@ local types = require "random_types"
 local random, chance, pick, declare, text = types.random, types.chance, types.pick, types.declare,
   types.text
 local seed, count, folder = tonumber(arg[1]), tonumber(arg[2]), arg[3]
+types.for_clang = arg[4] == "clang"
 types.start(seed)
 
 local functions, tests = {}, {}
