@@ -207,7 +207,8 @@ for _, path in ipairs(words("ls -d spec/fuzz/seed/* 2>/dev/null")) do
 end
 if options["--slow"] then
   for _, kernel in ipairs { "6.1", "6.12" } do
-    run_guest(kernel, "guard gate fault stray callback interrupt attack lockdown")
+    run_guest(kernel, "guard gate fault stray callback interrupt attack attack_process " ..
+      "attack_image lockdown")
   end
 end
 local files = words("ls spec/*_spec.lua 2>/dev/null")

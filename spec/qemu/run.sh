@@ -62,7 +62,7 @@ done
 for unit in $*; do
   echo "unit \$unit, \$(cut -d' ' -f1 /proc/uptime) s"
   mkdir /tmp/\$unit
-  timeout 100 $build/unit/\${unit}_test /tmp/\$unit \$([ \$unit = request_map ] && echo 500) 2>&1
+  timeout 300 $build/unit/\${unit}_test /tmp/\$unit \$([ \$unit = request_map ] && echo 500) 2>&1
   echo "status \$?"
 done
 echo done

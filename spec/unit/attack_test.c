@@ -1,61 +1,19 @@
-/* unit/attack_test.c - ways in, tried at every level of protection: each has to succeed where it is said to.
- *
- * An attack runs in a child of its own, against an image that holds a secret. It succeeds if it returns true, or if the
- * image is changed afterwards. docs/guarantees.md is compared with what is printed here. */
-#include "client.h"
+/* unit/attack_test.c - ways to an image's memory and code, past the gate: attack.h. */
+#include "attack.h"
 
-#include <fcntl.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
-#include <sys/personality.h>
-#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <ucontext.h>
-
-#define SECRET 0x5ec2e7a11ba5e5ull
-#define CHANGE 0x1234567ull
-#define PAGE   4096ul
-#define NOBODY 65534
-enum { LINGERS = 1, GO_ON = 2 }; /* what `linger` says, and waits for */
-
-enum level { NONE, PAGES, KEYS, STRICT, LOCKDOWN, LEVELS };
-static const char *const level_names[] = {"none", "pages", "keys", "strict", "lockdown"};
-
-struct target {
-  struct mm_image *image;
-  volatile uint64_t *secret;
-  void *hidden, *middle;
-  volatile int *go_on;
-  char path[700]; /* of the image, where it may be changed */
-  int memory;     /* /proc/self/mem, opened before the lockdown */
-  pid_t sibling;  /* that waits for a byte, then attacks the parent */
-  int wake;
-};
-
-enum user { ANYBODY, NOBODY_IN_PARTICULAR /* without capabilities */, ROOT };
-
-struct attack {
-  const char *name;
-  bool (*run)(struct target *target);
-  bool succeeds[LEVELS];
-  bool sealed; /* the image is, where there is a guard */
-  enum user user;
-  void (*before)(struct target *target);
-};
-
-static bool lock_down(void) { return mm_lockdown(NULL) == MM_OK; }
-
-static uint64_t secret_now(const struct target *target) {
-  uint64_t value = 0;
-  mm_read(target->image, (const void *)target->secret, &value, sizeof value, NULL);
-  return value;
-}
 
 /* --- from plain code --- */
+
+/* Its answer is the thread pointer that it finds. */
+static bool calls_an_entry(struct target *target) {
+  return ((uint64_t(*)(void))target->entry)() == (uint64_t)__builtin_thread_pointer();
+}
 
 static bool calls_hidden_code(struct target *target) {
   return ((uint64_t(*)(void))target->hidden)() == SECRET;
@@ -129,6 +87,15 @@ static bool attaches_over(struct target *target) {
   return at != (void *)-1;
 }
 
+static bool remaps_file_pages(struct target *target) {
+  return syscall(SYS_remap_file_pages, target->secret, PAGE, 0, 1, 0) == 0;
+}
+
+static bool moves_the_break(struct target *target) {
+  uint64_t high = (uint64_t)target->secret + PAGE;
+  return (uint64_t)syscall(SYS_brk, high) == high;
+}
+
 static void keeps_another(struct target *target) {
   ((uint64_t(*)(uint64_t))stub_of(target->image, "keep"))(CHANGE);
 }
@@ -136,6 +103,24 @@ static void keeps_another(struct target *target) {
 /* Brings back what an earlier call changed. */
 static bool throws_away(struct target *target) {
   return madvise((void *)target->secret, PAGE, MADV_DONTNEED) == 0 && secret_now(target) == SECRET;
+}
+
+#define MADVISE_SELF(address)                                                                      \
+  syscall(SYS_process_madvise, pidfd, &(struct iovec){address, PAGE}, 1, MADV_DONTNEED, 0)
+
+/* Kernels before 6.13 have it for harmless advice only. */
+static bool may_advise_itself(void) {
+  void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+  bool may = MADVISE_SELF(page) == (long)PAGE;
+  close(pidfd);
+  munmap(page, PAGE);
+  return may;
+}
+
+static bool throws_away_by_pidfd(struct target *target) {
+  int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+  return MADVISE_SELF((void *)target->secret) == (long)PAGE && secret_now(target) == SECRET;
 }
 
 /* --- by other ways to memory --- */
@@ -197,6 +182,25 @@ static bool is_poked_by_a_sibling(struct target *target) {
   return false;
 }
 
+/* Its own copy of the descriptor is gone: it takes that of the process that has the image. */
+static void poke_by_descriptor(const struct target *target, pid_t victim) {
+  uint64_t value = CHANGE;
+  close(target->memory);
+  int pidfd = (int)syscall(SYS_pidfd_open, victim, 0);
+  int memory = (int)syscall(SYS_pidfd_getfd, pidfd, target->memory, 0);
+  if (memory >= 0 && pwrite(memory, &value, 8, (off_t)target->secret) != 8) _exit(1);
+}
+
+static bool loses_a_descriptor(struct target *target) {
+  pid_t child = fork();
+  if (child == 0) {
+    poke_by_descriptor(target, getppid());
+    _exit(0);
+  }
+  waitpid(child, NULL, 0);
+  return false;
+}
+
 /* The image lies in a copy of its own. */
 static bool changes_the_file(struct target *target) {
   static const uint64_t value = CHANGE;
@@ -206,6 +210,32 @@ static bool changes_the_file(struct target *target) {
   for (ssize_t at = 0; at + 8 <= size; at += 8)
     if (*(uint64_t *)(bytes + at) == SECRET && pwrite(file, &value, 8, at) != 8) return false;
   return secret_now(target) == CHANGE;
+}
+
+static void truncate_it(const struct target *target) {
+  if (truncate(target->path, PAGE)) printf("cannot truncate\n");
+}
+
+/* Succeeds if the call is not contained. */
+static bool truncates_before_a_call(struct target *target) {
+  truncate_it(target);
+  pid_t child = fork();
+  int status;
+  if (child == 0) {
+    CALL_LONG(target->image, "thread_pointer");
+    _exit(0);
+  }
+  waitpid(child, &status, 0);
+  return status != 0;
+}
+
+static bool truncates_before_a_read(struct target *target) {
+  truncate_it(target);
+  pid_t child = fork();
+  int status;
+  if (child == 0) _exit(secret_now(target) != 0);
+  waitpid(child, &status, 0);
+  return status != 0;
 }
 
 /* --- from other threads, and by what threads have --- */
@@ -222,28 +252,6 @@ static bool writes_during_a_call(struct target *target) {
   *target->go_on = GO_ON;
   pthread_join(thread, &noticed);
   return noticed != NULL;
-}
-
-static void *hidden_code;
-static volatile uint64_t answer;
-
-static void call_it(void) {
-  answer = ((uint64_t(*)(void))hidden_code)();
-  _exit(answer == SECRET ? 77 : 0);
-}
-
-static void jump_by_frame(int signal, siginfo_t *info, void *context) {
-  (void)signal, (void)info;
-  ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] = (greg_t)call_it;
-}
-
-/* A frame that goes to a function of ours shows that frames are believed; it then calls the image. */
-static bool returns_by_a_forged_frame(struct target *target) {
-  struct sigaction action = {.sa_sigaction = jump_by_frame, .sa_flags = SA_SIGINFO};
-  hidden_code = target->hidden;
-  sigaction(SIGUSR1, &action, NULL);
-  raise(SIGUSR1);
-  return false;
 }
 
 static bool calls_untrapped(struct target *target) {
@@ -299,144 +307,104 @@ static bool jumps_to_a_system_call(struct target *target) {
   return result == 0 && writes(target);
 }
 
-#define NOWHERE                                                                                    \
-  { false }
-#define UP_TO_GUARD                                                                                \
-  { [NONE] = true }
-#define BUT_LOCKDOWN                                                                               \
-  { [NONE] = true, [PAGES] = true, [KEYS] = true, [STRICT] = true }
-#define EVERYWHERE                                                                                 \
-  { true, true, true, true, true }
-#define NONE_AND_KEYS                                                                              \
-  { [NONE] = true, [KEYS] = true }
-
 static const struct attack attacks[] = {
-    {"calls code that is not exported", calls_hidden_code, NONE_AND_KEYS, false, ANYBODY, NULL},
-    {"jumps behind a check", calls_the_middle, NONE_AND_KEYS, true, ANYBODY, NULL},
-    {"writes", writes, UP_TO_GUARD, false, ANYBODY, NULL},
-    {"reads", reads, EVERYWHERE, false, ANYBODY, NULL},
-    {"reads what is sealed", reads, UP_TO_GUARD, true, ANYBODY, NULL},
-    {"lets the kernel write", lets_the_kernel_write, UP_TO_GUARD, false, ANYBODY, NULL},
-    {"lets the kernel read what is sealed", lets_the_kernel_read, UP_TO_GUARD, true, ANYBODY, NULL},
-    {"mprotect", protects, {[NONE] = true, [PAGES] = true, [STRICT] = true}, false, ANYBODY, NULL},
-    {"pkey_mprotect", protects_with_a_key, BUT_LOCKDOWN, false, ANYBODY, NULL},
-    {"munmap", unmaps, BUT_LOCKDOWN, false, ANYBODY, NULL},
-    {"mmap", maps_over, BUT_LOCKDOWN, false, ANYBODY, NULL},
-    {"mmap from below the arena", maps_over_from_below, BUT_LOCKDOWN, false, ANYBODY, NULL},
-    {"mremap out of the image",
-     moves_away,
-     {[NONE] = true, [PAGES] = true, [STRICT] = true},
-     true,
-     false,
-     NULL},
-    {"mremap into the image", moves_over, BUT_LOCKDOWN, false, ANYBODY, NULL},
-    {"shmat", attaches_over, BUT_LOCKDOWN, false, ANYBODY, NULL},
-    {"madvise", throws_away, BUT_LOCKDOWN, false, ANYBODY, keeps_another},
-    {"/proc/self/mem", writes_by_proc, BUT_LOCKDOWN, false, NOBODY_IN_PARTICULAR, NULL},
-    {"/proc/self/mem as root", writes_by_proc, EVERYWHERE, false, ROOT, NULL},
-    {"/proc/self/mem opened before", writes_by_descriptor, EVERYWHERE, false, ANYBODY, NULL},
-    {"process_vm_writev", writes_by_process_vm, NONE_AND_KEYS, false, ANYBODY, NULL},
-    {"process_vm_readv of what is sealed", reads_by_process_vm, NONE_AND_KEYS, true, ANYBODY, NULL},
-    {"ptrace by a child", is_poked_by_a_child, BUT_LOCKDOWN, false, NOBODY_IN_PARTICULAR, NULL},
-    {"ptrace by a child, as root", is_poked_by_a_child, BUT_LOCKDOWN, false, ROOT, NULL},
-    {"ptrace by an older process", is_poked_by_a_sibling, BUT_LOCKDOWN, false, NOBODY_IN_PARTICULAR,
-     starts_a_sibling},
-    {"ptrace by an older process, as root", is_poked_by_a_sibling, EVERYWHERE, false, ROOT,
-     starts_a_sibling},
-    {"a forged signal frame", returns_by_a_forged_frame, NONE_AND_KEYS, false, ANYBODY, NULL},
-    {"a jump to a system call of the Matchmaker",
-     jumps_to_a_system_call,
-     {[NONE] = true, [PAGES] = true, [STRICT] = true, [LOCKDOWN] = true},
-     false,
-     false,
-     NULL},
-    {"writes during another thread's call",
-     writes_during_a_call,
-     {[NONE] = true, [PAGES] = true, [LOCKDOWN] = true},
-     false,
-     false,
-     NULL},
-    {"switches the traps off", calls_untrapped, BUT_LOCKDOWN, false, ANYBODY, NULL},
-    {"switched the traps off before", calls_untrapped_already, BUT_LOCKDOWN, false, ANYBODY,
-     switches_traps_off},
-    {"calls in a child", calls_in_a_child, NOWHERE, false, ANYBODY, NULL},
-    {"calls in a new thread", calls_in_a_new_thread, NOWHERE, false, ANYBODY, NULL},
-    {"changes the image's file", changes_the_file, EVERYWHERE, false, ANYBODY, NULL},
+    {.name = "calls an entry past the gate", .run = calls_an_entry, .succeeds = NONE_AND_KEYS},
+    {.name = "calls code that is not exported",
+     .run = calls_hidden_code,
+     .succeeds = NONE_AND_KEYS},
+    {.name = "jumps behind a check",
+     .run = calls_the_middle,
+     .succeeds = NONE_AND_KEYS,
+     .sealed = true},
+    {.name = "writes", .run = writes, .succeeds = UP_TO_GUARD},
+    {.name = "reads", .run = reads, .succeeds = EVERYWHERE},
+    {.name = "reads what is sealed", .run = reads, .succeeds = UP_TO_GUARD, .sealed = true},
+    {.name = "lets the kernel write", .run = lets_the_kernel_write, .succeeds = UP_TO_GUARD},
+    {.name = "lets the kernel read what is sealed",
+     .run = lets_the_kernel_read,
+     .succeeds = UP_TO_GUARD,
+     .sealed = true},
+    {.name = "mprotect",
+     .run = protects,
+     .succeeds = {[NONE] = true, [PAGES] = true, [STRICT] = true}},
+    {.name = "pkey_mprotect", .run = protects_with_a_key, .succeeds = BUT_LOCKDOWN},
+    {.name = "munmap", .run = unmaps, .succeeds = BUT_LOCKDOWN},
+    {.name = "mmap", .run = maps_over, .succeeds = BUT_LOCKDOWN},
+    {.name = "mmap from below the arena", .run = maps_over_from_below, .succeeds = BUT_LOCKDOWN},
+    {.name = "mremap out of the image",
+     .run = moves_away,
+     .succeeds = {[NONE] = true, [PAGES] = true, [STRICT] = true},
+     .sealed = true},
+    {.name = "mremap into the image", .run = moves_over, .succeeds = BUT_LOCKDOWN},
+    {.name = "shmat", .run = attaches_over, .succeeds = BUT_LOCKDOWN},
+    {.name = "madvise", .run = throws_away, .succeeds = BUT_LOCKDOWN, .before = keeps_another},
+    {.name = "process_madvise",
+     .run = throws_away_by_pidfd,
+     .succeeds = BUT_LOCKDOWN,
+     .before = keeps_another,
+     .applies = may_advise_itself},
+    {.name = "remap_file_pages", .run = remaps_file_pages},
+    {.name = "brk", .run = moves_the_break},
+    {.name = "/proc/self/mem",
+     .run = writes_by_proc,
+     .succeeds = BUT_LOCKDOWN,
+     .user = NOBODY_IN_PARTICULAR},
+    {.name = "/proc/self/mem as root", .run = writes_by_proc, .succeeds = EVERYWHERE, .user = ROOT},
+    {.name = "/proc/self/mem opened before", .run = writes_by_descriptor, .succeeds = EVERYWHERE},
+    {.name = "process_vm_writev",
+     .run = writes_by_process_vm,
+     .succeeds = {[NONE] = true, [KEYS] = true}},
+    {.name = "process_vm_readv of what is sealed",
+     .run = reads_by_process_vm,
+     .succeeds = NONE_AND_KEYS,
+     .sealed = true},
+    {.name = "ptrace by a child",
+     .run = is_poked_by_a_child,
+     .succeeds = BUT_LOCKDOWN,
+     .user = NOBODY_IN_PARTICULAR},
+    {.name = "ptrace by a child, as root",
+     .run = is_poked_by_a_child,
+     .succeeds = BUT_LOCKDOWN,
+     .user = ROOT},
+    {.name = "ptrace by an older process",
+     .run = is_poked_by_a_sibling,
+     .succeeds = BUT_LOCKDOWN,
+     .user = NOBODY_IN_PARTICULAR,
+     .before = starts_a_sibling},
+    {.name = "ptrace by an older process, as root",
+     .run = is_poked_by_a_sibling,
+     .succeeds = EVERYWHERE,
+     .user = ROOT,
+     .before = starts_a_sibling},
+    {.name = "pidfd_getfd of a descriptor of /proc/self/mem",
+     .run = loses_a_descriptor,
+     .succeeds = BUT_LOCKDOWN},
+    {.name = "a jump to a system call of the Matchmaker",
+     .run = jumps_to_a_system_call,
+     .succeeds = BUT_KEYS},
+    {.name = "writes during another thread's call",
+     .run = writes_during_a_call,
+     .succeeds = {[NONE] = true, [PAGES] = true, [LOCKDOWN] = true}},
+    {.name = "switches the traps off", .run = calls_untrapped, .succeeds = BUT_LOCKDOWN},
+    {.name = "switched the traps off before",
+     .run = calls_untrapped_already,
+     .succeeds = BUT_LOCKDOWN,
+     .before = switches_traps_off},
+    {.name = "calls in a child", .run = calls_in_a_child},
+    {.name = "calls in a new thread", .run = calls_in_a_new_thread},
+    {.name = "changes the image's file",
+     .run = changes_the_file,
+     .succeeds = EVERYWHERE,
+     .copied = true},
+    {.name = "truncates the image's file, then calls",
+     .run = truncates_before_a_call,
+     .copied = true},
+    {.name = "truncates the image's file, then reads",
+     .run = truncates_before_a_read,
+     .succeeds = EVERYWHERE,
+     .copied = true},
 };
-
-struct trial {
-  const struct attack *attack;
-  enum level level;
-};
-
-static void copy_image(const char *from, const char *path) {
-  static char bytes[4 << 20];
-  int file = open(from, O_RDONLY | O_CLOEXEC);
-  ssize_t length = read(file, bytes, sizeof bytes);
-  close(file);
-  file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (length <= 0 || write(file, bytes, (size_t)length) != length) _exit(1);
-  close(file);
-}
-
-static void become_nobody(void) {
-  if (getuid() == 0 && (setgid(NOBODY) || setuid(NOBODY) || prctl(PR_SET_DUMPABLE, 1))) _exit(1);
-}
-
-static void try(void *trial_) {
-  const struct trial *trial = trial_;
-  const struct attack *attack = trial->attack;
-  static const uint32_t guards[] = {MM_GUARD_OPEN, MM_GUARD_PAGES, MM_GUARD_KEYS, MM_GUARD_PAGES,
-                                    MM_GUARD_PAGES};
-  struct mm_map_options options = {.guard = guards[trial->level],
-                                   .sealed = attack->sealed && trial->level != NONE,
-                                   .strict = trial->level == STRICT};
-  struct target target = {.memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC)};
-  struct mm_error error;
-  char original[640];
-  snprintf(original, sizeof original, "%s/image/secret.mmi", build_folder);
-  snprintf(target.path, sizeof target.path, "%s/secret.mmi", folder);
-  bool copied = attack->run == changes_the_file;
-  if (copied) copy_image(original, target.path);
-  connect_client();
-  must(mm_request_map(copied ? target.path : original, &options, &target.image, &error), &error);
-#define ADDRESS(name) ((void *(*)(void))stub_of(target.image, name))()
-  target.secret = ADDRESS("secret_address");
-  target.hidden = ADDRESS("hidden_address");
-  target.middle = ADDRESS("middle_address");
-  target.go_on = ADDRESS("go_on_address");
-  if (attack->user == NOBODY_IN_PARTICULAR) become_nobody();
-  prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0); /* where Yama would help */
-  if (attack->before) attack->before(&target);
-  uint64_t before = secret_now(&target);
-  if (trial->level == LOCKDOWN && !lock_down()) printf("cannot lock down\n");
-  printf("begun ");
-  fflush(stdout);
-  bool succeeded = attack->run(&target);
-  if (succeeded || secret_now(&target) != before) printf("SUCCEEDED");
-}
-
-static void try_all(const struct attack *attack) {
-  char output[4096];
-  for (unsigned level = 0; level < LEVELS; level++) {
-    struct trial trial = {attack, level};
-    if (level == KEYS && !has_keys()) continue;
-    if (attack->user == ROOT && getuid()) continue;
-    int status = in_child(try, &trial, output, sizeof output);
-    bool succeeded =
-        strstr(output, "SUCCEEDED") || (WIFEXITED(status) && WEXITSTATUS(status) == 77);
-    bool right = succeeded == attack->succeeds[level] && strstr(output, "begun");
-    CHECK(right);
-    if (!right) printf("# status %x: %.200s\n", (unsigned)status, output);
-    printf("%s attack %s, %s: %s\n", right ? "ok" : "not ok", attack->name, level_names[level],
-           attack->succeeds[level] ? "not stopped" : "stopped");
-    fflush(stdout);
-  }
-}
 
 int main(int count, char **arguments) {
-  find_folders(count, arguments);
-  for (unsigned i = 0; i < sizeof attacks / sizeof *attacks; i++)
-    if (count < 3 || strcmp(arguments[2], attacks[i].name) == 0) try_all(&attacks[i]);
-  return failures != 0;
+  return try_attacks(attacks, sizeof attacks / sizeof *attacks, count, arguments);
 }

@@ -1,0 +1,181 @@
+/* unit/attack_image_test.c - what image code tries on its client, and on the kernel: attack.h. */
+#include "attack.h"
+
+#include <sys/syscall.h>
+#include <time.h>
+
+#define ASK(number, a, b, c)                                                                       \
+  ((int64_t(*)(int64_t, int64_t, int64_t, int64_t))stub_of(target->image, "ask"))(                 \
+      number, (int64_t)(a), (int64_t)(b), (int64_t)(c))
+
+static void switches_traps_off(struct target *target) {
+  (void)target;
+  syscall(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0);
+}
+
+/* --- system calls --- */
+
+static bool asks_the_32_bit_way(struct target *target) {
+  return ((int64_t(*)(int64_t))stub_of(target->image, "ask_32"))(20) == getpid();
+}
+
+static bool asks_by_an_x32_number(struct target *target) {
+  return ASK(0x40000000 | SYS_getpid, 0, 0, 0) == getpid();
+}
+
+/* The kernel is to write into the client's memory. */
+static bool hands_over_a_pointer(struct target *target) {
+  struct timespec time = {0};
+  return ASK(SYS_clock_gettime, CLOCK_MONOTONIC, &time, 0) == 0 && (time.tv_sec || time.tv_nsec);
+}
+
+static bool forks(struct target *target) {
+  int64_t child = ASK(SYS_fork, 0, 0, 0);
+  if (child == 0) _exit(0);
+  return child > 0;
+}
+
+static bool sends_a_signal(struct target *target) { return ASK(SYS_kill, getppid(), 0, 0) == 0; }
+
+static bool opens_a_file(struct target *target) {
+  return ASK(SYS_open, target->entry, O_RDONLY, 0) != -EPERM;
+}
+
+/* --- the client's memory and code --- */
+
+static volatile uint64_t treasure;
+
+static bool writes_to_the_client(struct target *target) {
+  treasure = 1;
+  ((int (*)(volatile uint64_t *, uint64_t))stub_of(target->image, "write_to"))(&treasure, CHANGE);
+  return treasure == CHANGE;
+}
+
+static bool reads_from_the_client(struct target *target) {
+  treasure = CHANGE;
+  return ((uint64_t(*)(volatile uint64_t *))stub_of(target->image, "read_from"))(&treasure) ==
+         CHANGE;
+}
+
+static void take_treasure(void) { treasure = CHANGE; }
+
+static bool jumps_into_the_client(struct target *target) {
+  treasure = 1;
+  ((int (*)(void (*)(void)))stub_of(target->image, "jump_to"))(take_treasure);
+  return treasure == CHANGE;
+}
+
+/* --- calls that do not end well --- */
+
+static bool never_returns(struct target *target) {
+  struct mm_error error;
+  ((void (*)(void))stub_of(target->image, "loop"))();
+  return mm_take_fault(&error) != MM_ERROR_DEADLINE;
+}
+
+static bool recurses(struct target *target) {
+  struct mm_error error;
+  CALL_INT_INT(target->image, "recurse", 0);
+  return mm_take_fault(&error) != MM_ERROR_FAULT;
+}
+
+static bool eats_memory(struct target *target) {
+  int64_t at = ASK(SYS_brk, 0, 0, 0);
+  return ASK(SYS_brk, at + (2l << 30), 0, 0) > at; /* the limit is 1 GiB */
+}
+
+/* --- callbacks --- */
+
+static int callback_status;
+static struct target *callback_target;
+
+static struct mm_function *make_callback(struct target *target, mm_callback_function *function,
+                                         void **pointer) {
+  struct mm_callback *callback;
+  struct mm_error error;
+  callback_target = target;
+  must(mm_callback(target->image, "void (void)", function, NULL, &callback, &error), &error);
+  *pointer = mm_callback_pointer(callback);
+  return function_of(target->image, "call_back");
+}
+
+static int call_back(struct target *target, mm_callback_function *function) {
+  void *pointer;
+  struct mm_function *call = make_callback(target, function, &pointer);
+  void *arguments[] = {&pointer};
+  int result = 0;
+  return mm_request_call(call, &result, arguments, NULL);
+}
+
+static void fail(void *result, void **arguments, void *user) {
+  (void)result, (void)arguments, (void)user;
+  mm_callback_fail("no");
+}
+
+static bool goes_on_after_a_failed_callback(struct target *target) {
+  return call_back(target, fail) != MM_ERROR_CALLBACK;
+}
+
+static void pull_the_rug(void *result, void **arguments, void *user) {
+  (void)result, (void)arguments, (void)user;
+  callback_status = mm_reset(callback_target->image, NULL) == MM_OK ||
+                    mm_unmap(callback_target->image, NULL) == MM_OK || mm_finalize(NULL) == MM_OK;
+}
+
+static bool pulls_the_rug_in_a_callback(struct target *target) {
+  return call_back(target, pull_the_rug) != MM_OK || callback_status;
+}
+
+static void leave(void *result, void **arguments, void *user) {
+  (void)result, (void)arguments, (void)user;
+  exit(42);
+}
+
+/* Succeeds if the process does not end as it wanted to. */
+static bool ends_in_a_callback(struct target *target) {
+  int status;
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) call_back(target, leave);
+  waitpid(child, &status, 0);
+  return !WIFEXITED(status) || WEXITSTATUS(status) != 42;
+}
+
+static const struct attack attacks[] = {
+    {.name = "the image asks by int 0x80", .run = asks_the_32_bit_way, .applies = has_32_bit_calls},
+    {.name = "the image asks by int 0x80, the traps switched off",
+     .run = asks_the_32_bit_way,
+     .succeeds = BUT_LOCKDOWN,
+     .before = switches_traps_off,
+     .applies = has_32_bit_calls},
+    {.name = "the image asks by an x32 number", .run = asks_by_an_x32_number},
+    {.name = "the image hands over a pointer", .run = hands_over_a_pointer},
+    {.name = "the image hands over a pointer, the traps switched off",
+     .run = hands_over_a_pointer,
+     .succeeds = BUT_LOCKDOWN,
+     .before = switches_traps_off},
+    {.name = "the image forks", .run = forks},
+    {.name = "the image sends a signal", .run = sends_a_signal},
+    {.name = "the image sends a signal, the traps switched off",
+     .run = sends_a_signal,
+     .succeeds = BUT_LOCKDOWN,
+     .before = switches_traps_off},
+    {.name = "the image opens a file", .run = opens_a_file},
+    {.name = "the image writes to the client", .run = writes_to_the_client, .succeeds = EVERYWHERE},
+    {.name = "the image reads from the client",
+     .run = reads_from_the_client,
+     .succeeds = EVERYWHERE},
+    {.name = "the image jumps into the client",
+     .run = jumps_into_the_client,
+     .succeeds = {true, true, true, [LOCKDOWN] = true, [KEYS_LOCKDOWN] = true}},
+    {.name = "the image never returns", .run = never_returns, .timeout_ns = 200000000},
+    {.name = "the image recurses for ever", .run = recurses},
+    {.name = "the image eats memory", .run = eats_memory},
+    {.name = "goes on after a failed callback", .run = goes_on_after_a_failed_callback},
+    {.name = "pulls the rug in a callback", .run = pulls_the_rug_in_a_callback},
+    {.name = "ends in a callback", .run = ends_in_a_callback},
+};
+
+int main(int count, char **arguments) {
+  return try_attacks(attacks, sizeof attacks / sizeof *attacks, count, arguments);
+}
