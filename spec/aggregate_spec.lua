@@ -35,10 +35,10 @@ describe("a value of several parts", function()
       call("grow", { kind = 1, length = -2, value = 1.5 }))
     local flipped = call("flip", { a = 5, b = -16, c = 1, d = true, e = "LIGHT" })
     assert.same({ a = 2, b = -16, c = 2 ^ 40 - 2, d = false, e = 1 }, flipped)
-    fails("range", "flip: argument 1: a of `struct flags` is `unsigned int`, 8 is out of range",
-      "flip", { a = 8 })
-    fails("range", "flip: argument 1: b of `struct flags` is `int`, -17 is out of range",
-      "flip", { b = -17 })
+    fails("range", "flip: argument 1: a of `struct flags` is `unsigned int`, 8 is out of range: "
+      .. "`struct flags flip(struct flags f)`", "flip", { a = 8 })
+    fails("range", "flip: argument 1: b of `struct flags` is `int`, -17 is out of range: "
+      .. "`struct flags flip(struct flags f)`", "flip", { b = -17 })
   end)
 
   it("is a table of two halves when it is a complex number", function()
@@ -98,9 +98,13 @@ describe("a value of several parts", function()
       local err = support.error_of(print, "%p", value)
       assert.equal("type", err.kind)
       assert.matches("^print: argument 2 is one of `...`, got a %w+; image:", err.message)
+      assert.equal(2, err.argument)
     end
     assert.equal("type", support.error_of(print, "%p", nil).kind)
-    assert.equal("count", support.error_of(print).kind)
+    local err = support.error_of(print)
+    assert.equal("count", err.kind)
+    assert.equal("print: at least 1 argument expected, got 0: "
+      .. "`const char *print(const char *format, ...)`", err.message)
   end)
 
   it("is a whole number without a prototype only where Lua has integers", function()
@@ -113,7 +117,8 @@ describe("a value of several parts", function()
       local err = support.error_of(image.exports.print, "%d", 1)
       assert.equal("type", err.kind)
       assert.equal("print: argument 2 is one of `...`, got a number, which could be an integer or "
-        .. "a double; image:bind with a prototype tells its type", err.message)
+        .. "a double; image:bind with a prototype tells its type: "
+        .. "`const char *print(const char *format, ...)`", err.message)
     end
     if rawget(_G, "jit") then
       local wide = require("ffi").cast("int64_t", -5)

@@ -134,14 +134,16 @@ describe("a callback", function()
     local err = fails(exports.operate, { f = function() end, x = 4 })
     assert.equal("type", err.kind)
     assert.equal("operate: argument 1: f of `struct operation` is `int (*)(int)`, got a function, "
-      .. "which would not last; image:callback makes one that does", err.message)
+      .. "which would not last; image:callback makes one that does: "
+      .. "`int operate(struct operation operation)`", err.message)
   end)
 
   it_maps("says what is wrong with a result", function()
     local err = fails(exports.apply, function() end, 1)
     assert.equal("callback", err.kind)
     assert.equal("type", err.cause.kind)
-    assert.equal("callback of apply: the result is `int`, got nil", err.cause.message)
+    assert.equal("callback of apply: the result is `int`, got nil: `int (int)`", err.cause.message)
+    assert.is_nil(err.cause.export)
     err = fails(exports.apply, function() return 2 ^ 31 end, 1)
     assert.equal("range", err.cause.kind)
     err = fails(exports.measure, function() return "a\0b" end)

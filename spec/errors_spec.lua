@@ -113,15 +113,19 @@ describe("an error", function()
     it("names the argument, its type and what came", function()
       local err = support.error_of(support.map("text").exports.join, "a", 42)
       assert.equal("type", err.kind)
-      assert.equal("join: argument 2 is `const char *`, got a number", err.message)
+      assert.equal("join: argument 2 is `const char *`, got a number: "
+        .. "`const char *join(const char *a, const char *b)`", err.message)
       assert.equal(2, err.argument)
+      assert.equal("join", err.export)
+      assert.equal("const char *join(const char *a, const char *b)", err.prototype)
     end)
 
     it("says what came, for every Lua type", function()
       local image = support.map "text"
       local pointer = support.map("pointer").exports.box_kept()
       local function got(value)
-        return support.error_of(image.exports.length, value).message:match("got (.*)$")
+        local message = support.error_of(image.exports.length, value).message
+        return message:match "got (.*): `unsigned long length"
       end
       assert.equal("a boolean", got(true))
       assert.equal("a table", got {})
@@ -132,7 +136,43 @@ describe("an error", function()
       assert.equal("an image's function", got(image.exports.length))
       assert.equal("a pointer `struct box *`", got(pointer))
       local int = support.map("math").exports.i32
-      assert.matches("got mm.null$", support.error_of(int, mm.null).message)
+      assert.matches("got mm.null: `", support.error_of(int, mm.null).message)
+    end)
+
+    it("is the same whichever way the call goes", function()
+      local image = support.map "math"
+      local expected = "add: argument 2 is `int`, got a string: `int add(int a, int b)`"
+      local add = image.exports.add
+      local function often(f) -- no upvalue: a trace would keep it, and the image with it
+        for i = 1, 300 do f(i, i < 300 and i or "x") end
+      end
+      local ways = {
+        ["the export"] = function() add(1, "x") end,
+        ["its name"] = function() mm.request_call(image, "add", 1, "x") end,
+        ["a table"] = function() image:call { "add", 1, "x" } end,
+        ["what bind gave"] = function() image:bind("add", "int (int, int)")(1, "x") end,
+        ["an open image"] = function() image:open(function() add(1, "x") end) end,
+        ["a trace"] = function() often(add) end,
+      }
+      for way, call in pairs(ways) do
+        local err = support.error_of(call)
+        assert.equal(expected, err.message, way)
+        assert.same({ "add", 2, "int add(int a, int b)" },
+          { err.export, err.argument, err.prototype }, way)
+      end
+      local err = support.error_of(image.batch, image, "add", { { 1, 2 }, { 1, "x" } })
+      assert.equal(expected .. " (call 2 of the batch)", err.message)
+      assert.equal(2, err.argument)
+    end)
+
+    it("names the argument that only the call itself can judge", function()
+      local image = support.map "pointer"
+      local box = image.exports.box_kept()
+      mm.assert(image:reset())
+      local err = support.error_of(image.exports.box_get, box)
+      assert.equal("box_get: argument 1 is a pointer from before the image was reset: "
+        .. "`int box_get(const struct box *box)`", err.message)
+      assert.equal(1, err.argument)
     end)
 
     it("says that the image was unmapped", function()

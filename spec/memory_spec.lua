@@ -69,7 +69,8 @@ describe("memory inside an image", function()
       exports.fill(buffer, 3, 97)
       assert.equal("aaaYA", image:string(buffer))
       assert.equal("type", support.error_of(exports.ints_sum, buffer, 1).kind)
-      assert.equal("ints_sum: argument 1 is `const int *`, got a buffer",
+      assert.equal("ints_sum: argument 1 is `const int *`, got a buffer: "
+        .. "`long ints_sum(const int *numbers, int count)`",
         support.error_of(exports.ints_sum, buffer, 1).message)
     end)
 
@@ -363,7 +364,8 @@ describe("memory inside an image", function()
       fails("type", write, exports.everything().fixed, "x", 1)
       fails("range", write, image:cast("struct point *", constant), "x", 1)
       assert.equal("point_move: argument 1 is `struct point *`, " ..
-        "got a pointer `const struct point *`",
+        "got a pointer `const struct point *`: "
+        .. "`void point_move(struct point *point, double x, double y)`",
         fails("type", exports.point_move, constant, 0, 0))
       assert.equal(7, exports.points_sum(constant, 1))
       fails("type", write, image:new("const int[2]", { 1, 2 }), 0, 3)

@@ -77,11 +77,12 @@ describe("a value", function()
 
     it("says which number is out of range", function()
       local exports = support.map("math").exports
-      assert.equal("i8: argument 1 is `int8_t`, 300 is out of range",
+      assert.equal("i8: argument 1 is `int8_t`, 300 is out of range: `int8_t i8(int8_t value)`",
         support.error_of(exports.i8, 300).message)
-      assert.equal("i8: argument 1 is `int8_t`, 3.5 is not an integer",
+      assert.equal("i8: argument 1 is `int8_t`, 3.5 is not an integer: `int8_t i8(int8_t value)`",
         support.error_of(exports.i8, 3.5).message)
-      assert.equal("u64: argument 1 is `uint64_t`, -1 is out of range",
+      assert.equal("u64: argument 1 is `uint64_t`, -1 is out of range: "
+        .. "`uint64_t u64(uint64_t value)`",
         support.error_of(exports.u64, -1).message)
     end)
 
@@ -143,14 +144,14 @@ describe("a value", function()
         assert.equal(5, exports.i64(wide "5ULL"))
         assert.equal("range", support.error_of(exports.u64, wide "-1LL").kind)
         assert.equal("range", support.error_of(exports.i64, wide "0x8000000000000000ULL").kind)
-        assert.equal("i8: argument 1 is `int8_t`, 300LL is out of range",
+        assert.equal("i8: argument 1 is `int8_t`, 300LL is out of range: `int8_t i8(int8_t value)`",
           support.error_of(exports.i8, wide "300LL").message)
       end)
 
       it("refuses other cdata", function()
         local exports = support.map("math").exports
         for _, value in ipairs { ffi.new("int[4]"), ffi.new("double", 5), ffi.cast("void *", 5) } do
-          assert.equal("i64: argument 1 is `int64_t`, got cdata",
+          assert.equal("i64: argument 1 is `int64_t`, got cdata: `int64_t i64(int64_t value)`",
             support.error_of(exports.i64, value).message)
         end
         assert.equal("type", support.error_of(exports.f64, wide "5LL").kind)
@@ -169,8 +170,8 @@ describe("a value", function()
       it("is an error beyond 2^53 in Lua 5.1 and 5.2", function()
         local err = support.error_of(support.map("math").exports.i64, -power(60))
         assert.equal("range", err.kind)
-        assert.equal("i64: the result -1152921504606846976 does not fit a Lua number exactly",
-          err.message)
+        assert.equal("i64: the result is `int64_t`, -1152921504606846976 does not fit a Lua number "
+          .. "exactly: `int64_t i64(int64_t value)`", err.message)
       end)
 
       it("takes text in Lua 5.1 and 5.2", function()
@@ -315,7 +316,8 @@ describe("a value", function()
     it("is refused with a name that it does not have", function()
       local err = support.error_of(support.map("math").exports.color, "PINK")
       assert.equal("range", err.kind)
-      assert.equal("color: argument 1 is `enum color`, which has no constant `PINK`", err.message)
+      assert.equal("color: argument 1 is `enum color`, which has no constant `PINK`: "
+        .. "`enum color color(enum color value)`", err.message)
     end)
 
     it("is refused outside of its integer type", function()
@@ -366,14 +368,14 @@ describe("a value", function()
       local err = support.error_of(support.map("text").exports.length, nil)
       assert.equal("null", err.kind)
       assert.equal("length: argument 1 is `const char *`, got nil; " ..
-        "pass mm.null for a null pointer", err.message)
+        "pass mm.null for a null pointer: `unsigned long length(const char *text)`", err.message)
     end)
 
     it("is refused when it holds a NUL", function()
       local err = support.error_of(support.map("text").exports.length, "ab\0c")
       assert.equal("range", err.kind)
-      assert.equal("length: argument 1 is `const char *`, the string holds a NUL at position 3",
-        err.message)
+      assert.equal("length: argument 1 is `const char *`, the string holds a NUL at position 3: "
+        .. "`unsigned long length(const char *text)`", err.message)
     end)
 
     it("is not made from a number or a pointer", function()
@@ -430,8 +432,8 @@ describe("a value", function()
       local exports = support.map("pointer").exports
       local err = support.error_of(exports.other_value, exports.box_kept())
       assert.equal("type", err.kind)
-      assert.equal("other_value: argument 1 is `struct other *`, got a pointer `struct box *`",
-        err.message)
+      assert.equal("other_value: argument 1 is `struct other *`, got a pointer `struct box *`: "
+        .. "`int other_value(struct other *other)`", err.message)
       assert.equal(11, exports.other_value(exports.other_get()))
     end)
 
@@ -444,7 +446,8 @@ describe("a value", function()
       local err = support.error_of(other.exports.box_get, call("pointer", "box_kept"))
       assert.equal("owner", err.kind)
       assert.equal("box_get: argument 1 is `const struct box *`, " ..
-        "got a pointer of another image, pointer.mmi", err.message)
+        "got a pointer of another image, pointer.mmi: `int box_get(const struct box *box)`",
+        err.message)
     end)
 
     it("is refused when it is of an earlier mapping of the same image", function()

@@ -60,6 +60,12 @@ int mm__fail_system(struct mm_error *error, int status, int number, const char *
   return status;
 }
 
+void mm__fail_prototype(struct mm_error *error, const char *prototype) {
+  size_t length = strlen(error->message);
+  if (length + strlen(prototype) + sizeof ": ``" <= sizeof error->message)
+    mm__format(error->message + length, sizeof error->message - length, ": `%s`", prototype);
+}
+
 /* Texts as strerror(3) has them in the C locale. */
 #define ERRNO_TABLE(ROW)                                                                           \
   ROW(EPERM, "Operation not permitted")                                                            \

@@ -16,6 +16,9 @@ int mm__fail(struct mm_error *error, int status, const char *format, ...)
 int mm__fail_system(struct mm_error *error, int status, int number, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Appends the prototype that a call did not fit, unless the line would be too long for both. */
+void mm__fail_prototype(struct mm_error *error, const char *prototype);
+
 /* Whether a call that was running ended so: the image was reset, or is dead. */
 static inline bool mm__ends_call(int status) {
   return status == MM_ERROR_FAULT || status == MM_ERROR_EXIT || status == MM_ERROR_DEADLINE ||

@@ -86,7 +86,8 @@ struct mm__place {
   const struct mm__registry *registry; /* that the types in rules are of */
   const char *call;                    /* the name of the function; NULL: no function */
   uint32_t argument;                   /* of the call, from 1; 0: its result */
-  bool is_method;                      /* of ours, and no export */
+  uint32_t function;                   /* the type of the function; 0: it is a method of ours */
+  bool is_callback;                    /* and no export */
   int link;                            /* index of an object of the image, for what is pushed */
   const struct mm__lua_pointer *array; /* whose element it is; NULL: no pointer's */
   const struct mm__place *outer;       /* what it is a part of; NULL: it is no part */
@@ -275,7 +276,8 @@ int mm__image_batch(lua_State *L);
 
 /* --- place.c --- */
 
-/* Raises "NAME: argument N is `TYPE`, " and the rest, or what the place is otherwise. */
+/* Raises "NAME: argument N is `TYPE`, ", the rest, and the prototype, or what the place is
+ * otherwise. */
 _Noreturn void mm__place_raise(lua_State *L, const struct mm__place *place, uint32_t type,
                                int status, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
@@ -355,7 +357,7 @@ void mm__bits_to_lua(lua_State *L, const struct mm__place *place, const struct m
 int64_t mm__wide_from_lua(lua_State *L, int index, const struct mm__place *place,
                           const struct mm__conversion_rule *rule);
 /* Pushes an integer beyond 2^53, or raises. */
-void mm__wide_to_lua(lua_State *L, const struct mm__place *place, int64_t integer,
+void mm__wide_to_lua(lua_State *L, const struct mm__place *place, uint32_t type, int64_t integer,
                      bool is_unsigned);
 /* use_cdata(classify, box): what only LuaJIT's FFI can do, given by init.lua. */
 int mm__use_cdata(lua_State *L);

@@ -98,7 +98,11 @@ static int call_function(lua_State *L) {
   const struct mm__callback_type *type = running->callback->type;
   uint32_t count = type->type->member_count, result = type->type->target;
   bool is_void = type->registry->types[result].kind == MM__VOID;
-  struct mm__place place = {.image = self->image, .registry = type->registry, .call = self->name};
+  struct mm__place place = {.image = self->image,
+                            .registry = type->registry,
+                            .call = self->name,
+                            .function = type->index,
+                            .is_callback = true};
   luaL_checkstack(L, (int)count + 10, "arguments");
   push_parts(L, self);
   place.link = lua_gettop(L) - 1;

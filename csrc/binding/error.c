@@ -84,6 +84,7 @@ void mm__error_push(lua_State *L, const struct mm_error *error) {
   set_integer(L, "status", error->status);
   if (error->system_error) set_integer(L, "errno", error->system_error);
   set_text(L, "export", error->export_name);
+  if (error->argument) set_integer(L, "argument", error->argument);
   set_text(L, "image", error->image);
   if (mm__ends_call(error->status)) set_fault(L, error);
   set_place(L, error);

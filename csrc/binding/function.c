@@ -1,5 +1,6 @@
 /* binding/function.c - exports as Lua functions: bound at the first call, and called with as little
  * as possible around. */
+#include "base/error.h"
 #include "binding/binding.h"
 
 #include <stdio.h>
@@ -85,6 +86,8 @@ static void push_error(lua_State *L, const struct mm__lua_function *function,
   snprintf(error->export_name, sizeof error->export_name, "%s", mm__function_name(function));
   snprintf(error->image, sizeof error->image, "%s", function->image->handle->path);
   mm__error_push(L, error);
+  lua_pushstring(L, mm__function_prototype(function));
+  lua_setfield(L, -2, "prototype");
 }
 
 _Noreturn void mm__function_raise(lua_State *L, const struct mm__lua_function *function,
@@ -94,11 +97,18 @@ _Noreturn void mm__function_raise(lua_State *L, const struct mm__lua_function *f
   __builtin_unreachable();
 }
 
+static bool is_variadic(const struct mm__lua_function *function) {
+  const struct mm__registry *registry = &function->image->handle->registry;
+  return registry->types[function->export->type].flags & MM__TYPE_VARIADIC &&
+         !function->bound->builder;
+}
+
 static _Noreturn void raise_count(lua_State *L, const struct mm__lua_function *function, int got) {
   struct mm_error error = {.status = MM_ERROR_COUNT};
-  snprintf(error.message, sizeof error.message, "%s: %u argument%s expected, got %d: `%s`",
-           mm__function_name(function), function->count, function->count == 1 ? "" : "s", got,
-           mm__function_prototype(function));
+  snprintf(error.message, sizeof error.message, "%s: %s%u argument%s expected, got %d",
+           mm__function_name(function), is_variadic(function) ? "at least " : "", function->count,
+           function->count == 1 ? "" : "s", got);
+  mm__fail_prototype(&error, mm__function_prototype(function));
   mm__function_raise(L, function, &error);
 }
 
@@ -150,12 +160,6 @@ static void convert(lua_State *L, const struct mm__lua_function *function, struc
   place->argument = 0;
 }
 
-static bool is_variadic(const struct mm__lua_function *function) {
-  const struct mm__registry *registry = &function->image->handle->registry;
-  return registry->types[function->export->type].flags & MM__TYPE_VARIADIC &&
-         !function->bound->builder;
-}
-
 /* Puts the function that is called with these arguments in the place of `self`; it stays with the
  * image, for the next such call. */
 static struct mm__lua_function *spell(lua_State *L, struct mm__lua_function *function, int self,
@@ -196,10 +200,12 @@ int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int sel
   struct mm__value values[count + 1];
   bool is_small = function->record_bytes <= SMALL_RECORDS;
   uint8_t small[is_small ? function->record_bytes + 1 : 1];
-  struct mm__place place = {.image = function->image,
-                            .registry = function->bound->registry,
-                            .call = mm__function_name(function),
-                            .link = self};
+  struct mm__place place = {
+      .image = function->image,
+      .registry = function->bound->registry,
+      .call = mm__function_name(function),
+      .function = (uint32_t)(function->bound->type - function->bound->registry->types),
+      .link = self};
   convert(L, function, &place, first, is_small ? small : lua_newuserdata(L, function->record_bytes),
           values);
   void *record = values[count].as.bytes;

@@ -172,12 +172,8 @@ int mm__image_new(lua_State *L) {
   check_sized(L, image, type, "new");
   const struct mm__registry *registry = &image->handle->types;
   size_t bytes = registry->types[type].size;
-  struct mm__place place = {.image = image,
-                            .registry = registry,
-                            .call = "new",
-                            .argument = 3,
-                            .link = 1,
-                            .is_method = true};
+  struct mm__place place = {
+      .image = image, .registry = registry, .call = "new", .argument = 3, .link = 1};
   void *content = lua_isnil(L, 3) ? NULL : lua_newuserdata(L, bytes);
   uint32_t generation = content ? mm__record_from_lua(L, 3, &place, type, content) : 0;
   struct mm__lua_pointer *pointer = new_memory(L, image, bytes, content, "new");

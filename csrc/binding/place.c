@@ -1,4 +1,5 @@
 /* binding/place.c - where a value goes to or comes from, in words: the beginning of a message. */
+#include "base/error.h"
 #include "binding/binding.h"
 
 #include <stdarg.h>
@@ -40,6 +41,28 @@ void mm__place_text(const struct mm__place *place, char *text, size_t size) {
   snprintf(text + length, size - length, "%s%s of `%s`", length ? ": " : "", path, type);
 }
 
+/* Adds what is known of the place, and raises. */
+static _Noreturn void raise_at(lua_State *L, const struct mm__place *place,
+                               struct mm_error *error) {
+  char prototype[sizeof error->message];
+  snprintf(error->image, sizeof error->image, "%s", place->image->handle->path);
+  error->argument = place->argument;
+  if (place->function) {
+    bool is_export = !place->is_callback;
+    if (is_export) snprintf(error->export_name, sizeof error->export_name, "%s", place->call);
+    mm__type_text(place->registry, place->function, is_export ? place->call : NULL, prototype,
+                  sizeof prototype);
+    mm__fail_prototype(error, prototype);
+  }
+  mm__error_push(L, error);
+  if (place->function) {
+    lua_pushstring(L, prototype);
+    lua_setfield(L, -2, "prototype");
+  }
+  lua_error(L);
+  __builtin_unreachable();
+}
+
 void mm__place_raise(lua_State *L, const struct mm__place *place, uint32_t type, int status,
                      const char *format, ...) {
   struct mm_error error = {.status = status};
@@ -51,16 +74,7 @@ void mm__place_raise(lua_State *L, const struct mm__place *place, uint32_t type,
   mm__place_text(place, where, sizeof where);
   mm__type_text(place->registry, type, NULL, spelling, sizeof spelling);
   snprintf(error.message, sizeof error.message, "%s is `%s`, %s", where, spelling, what);
-  snprintf(error.image, sizeof error.image, "%s", place->image->handle->path);
-  if (place->call && !place->is_method)
-    snprintf(error.export_name, sizeof error.export_name, "%s", place->call);
-  mm__error_push(L, &error);
-  if (place->argument) {
-    lua_pushnumber(L, place->argument);
-    lua_setfield(L, -2, "argument");
-  }
-  lua_error(L);
-  __builtin_unreachable();
+  raise_at(L, place, &error);
 }
 
 void mm__place_refuse(lua_State *L, int index, const struct mm__place *place, uint32_t type) {
@@ -75,6 +89,5 @@ void mm__place_fail(lua_State *L, const struct mm__place *place, struct mm_error
   mm__place_text(place, where, sizeof where);
   memcpy(text, error->message, sizeof text);
   snprintf(error->message, sizeof error->message, "%s: %.460s", where, text);
-  snprintf(error->image, sizeof error->image, "%s", place->image->handle->path);
-  mm__error_raise(L, error);
+  raise_at(L, place, error);
 }

@@ -177,17 +177,17 @@ void mm__value_from_lua(lua_State *L, int index, const struct mm__place *place,
   }
 }
 
-static void integer_to(lua_State *L, const struct mm__place *place, int64_t integer,
+static void integer_to(lua_State *L, const struct mm__place *place, uint32_t type, int64_t integer,
                        bool is_unsigned) {
 #if MM__HAS_INTEGERS
-  (void)place, (void)is_unsigned;
+  (void)place, (void)type, (void)is_unsigned;
   lua_pushinteger(L, integer);
 #else
   bool exact = is_unsigned ? (uint64_t)integer <= EXACT : integer >= -EXACT && integer <= EXACT;
   if (exact)
     lua_pushnumber(L, (lua_Number)integer);
   else
-    mm__wide_to_lua(L, place, integer, is_unsigned);
+    mm__wide_to_lua(L, place, type, integer, is_unsigned);
 #endif
 }
 
@@ -196,10 +196,10 @@ int mm__value_to_lua(lua_State *L, const struct mm__place *place,
   switch (rule->conversion) {
   case MM__TO_INTEGER:
   case MM__TO_ENUM:
-    integer_to(L, place, value->as.integer, false);
+    integer_to(L, place, rule->type, value->as.integer, false);
     return 1;
   case MM__TO_UNSIGNED_64:
-    integer_to(L, place, value->as.integer, true);
+    integer_to(L, place, rule->type, value->as.integer, true);
     return 1;
   case MM__TO_BOOL:
     lua_pushboolean(L, value->as.integer != 0);

@@ -4,6 +4,7 @@
  * cdata are `long`, which a callee may also read as an int (psABI x86-64 3.2.3: each takes a whole
  * eightbyte); floats are `double`; a whole number where Lua has only one kind may be meant as
  * either. */
+#include "base/error.h"
 #include "binding/binding.h"
 
 #include <math.h>
@@ -38,13 +39,14 @@ static const char *type_of(lua_State *L, int index) {
 
 static _Noreturn void refuse(lua_State *L, int index, const struct mm__lua_function *function,
                              int argument) {
-  struct mm_error error = {.status = MM_ERROR_TYPE};
+  struct mm_error error = {.status = MM_ERROR_TYPE, .argument = (uint32_t)argument};
   char text[200];
   const char *what = mm__describe(L, index, text, sizeof text);
   if (lua_type(L, index) == LUA_TNUMBER) what = "a number, which could be an integer or a double";
   snprintf(error.message, sizeof error.message,
            "%s: argument %d is one of `...`, got %s; image:bind with a prototype tells its type",
            mm__function_name(function), argument, what);
+  mm__fail_prototype(&error, mm__function_prototype(function));
   mm__function_raise(L, function, &error);
 }
 

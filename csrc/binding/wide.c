@@ -90,18 +90,14 @@ int64_t mm__wide_from_lua(lua_State *L, int index, const struct mm__place *place
   mm__place_refuse(L, index, place, rule->type);
 }
 
-void mm__wide_to_lua(lua_State *L, const struct mm__place *place, int64_t integer,
+void mm__wide_to_lua(lua_State *L, const struct mm__place *place, uint32_t type, int64_t integer,
                      bool is_unsigned) {
-  if (!push_helper(L, &box_key)) {
-    char where[300];
-    mm__place_text(place, where, sizeof where);
-    const char *colon = place->outer ? ":" : "";
-    if (is_unsigned)
-      mm__raise(L, MM_ERROR_RANGE, "%s%s %llu does not fit a Lua number exactly", where, colon,
-                (unsigned long long)integer);
-    mm__raise(L, MM_ERROR_RANGE, "%s%s %lld does not fit a Lua number exactly", where, colon,
-              (long long)integer);
-  }
+  static const char why[] = "does not fit a Lua number exactly";
+  bool has_cdata = push_helper(L, &box_key);
+  if (!has_cdata && is_unsigned)
+    mm__place_raise(L, place, type, MM_ERROR_RANGE, "%llu %s", (unsigned long long)integer, why);
+  if (!has_cdata)
+    mm__place_raise(L, place, type, MM_ERROR_RANGE, "%lld %s", (long long)integer, why);
   lua_pushlightuserdata(L, &integer);
   lua_pushboolean(L, is_unsigned);
   lua_call(L, 2, 1);

@@ -1,6 +1,7 @@
 /* client/call.c - one call: take the image, check and stage the arguments, cross, read the result,
  * let the image go. */
 #include "base/error.h"
+#include "base/format.h"
 #include "client/client.h"
 
 #include <stdlib.h>
@@ -20,6 +21,22 @@ static const char *name_of(const struct mm_function *function) {
   return function->image->registry.strings + function->export->name;
 }
 
+/* What is wrong with argument number `index`, from 0: a predicate. */
+__attribute__((format(printf, 5, 6))) static int refuse(const struct mm_function *function,
+                                                        uint32_t index, struct mm_error *error,
+                                                        int status, const char *format, ...) {
+  char what[sizeof error->message];
+  va_list list;
+  if (!error) return status;
+  va_start(list, format);
+  mm__format_list(what, sizeof what, format, list);
+  va_end(list);
+  mm__fail(error, status, "%s: argument %u %s", name_of(function), index + 1, what);
+  error->argument = index + 1;
+  mm__fail_prototype(error, function->image->registry.strings + function->export->prototype);
+  return status;
+}
+
 static uint32_t parameter_index(const struct mm_function *function, uint32_t index) {
   return function->registry->members[function->type->first_member + index].type;
 }
@@ -37,12 +54,11 @@ static int check_pointer(const struct calling *calling, uint32_t index, const vo
                          uint32_t generation) {
   uint64_t address = (uint64_t)pointer;
   if (!mm__pointer_allowed(address, calling->hold.slot))
-    return mm__fail(calling->error, MM_ERROR_OWNER, "%s: argument %u is a pointer of %s",
-                    name_of(calling->function), index + 1, mm__pointer_owner(address));
+    return refuse(calling->function, index, calling->error, MM_ERROR_OWNER, "is a pointer of %s",
+                  mm__pointer_owner(address));
   if (address && generation && generation != calling->hold.generation)
-    return mm__fail(calling->error, MM_ERROR_STALE,
-                    "%s: argument %u is a pointer from before the image was reset",
-                    name_of(calling->function), index + 1);
+    return refuse(calling->function, index, calling->error, MM_ERROR_STALE,
+                  "is a pointer from before the image was reset");
   return MM_OK;
 }
 
@@ -50,16 +66,15 @@ static int check_aggregate(const struct calling *calling, uint32_t index, const 
                            uint32_t generation) {
   const struct mm_function *function = calling->function;
   if (generation && generation != calling->hold.generation)
-    return mm__fail(calling->error, MM_ERROR_STALE,
-                    "%s: argument %u holds a pointer from before the image was reset",
-                    name_of(function), index + 1);
+    return refuse(function, index, calling->error, MM_ERROR_STALE,
+                  "holds a pointer from before the image was reset");
   const char *member;
   uint64_t address;
   if (!mm__aggregate_foreign(function->registry, parameter_index(function, index), bytes,
                              calling->hold.slot, &address, &member))
     return MM_OK;
-  return mm__fail(calling->error, MM_ERROR_OWNER, "%s: `%s` in argument %u is a pointer of %s",
-                  name_of(function), member, index + 1, mm__pointer_owner(address));
+  return refuse(function, index, calling->error, MM_ERROR_OWNER, "holds in `%s` a pointer of %s",
+                member, mm__pointer_owner(address));
 }
 
 static int stage_string(const struct calling *calling, uint32_t index, const char **string,
@@ -68,8 +83,8 @@ static int stage_string(const struct calling *calling, uint32_t index, const cha
   if (!*string) return MM_OK;
   int status = calling->core->stage(&calling->hold, *string, length + 1, &address, calling->error);
   if (status != MM_OK)
-    return mm__fail(calling->error, status, "%s: argument %u is too long: %lu bytes",
-                    name_of(calling->function), index + 1, length);
+    return refuse(calling->function, index, calling->error, status, "is too long: %lu bytes",
+                  length);
   *string = (const char *)address;
   return MM_OK;
 }
@@ -252,9 +267,7 @@ int mm_request_call(struct mm_function *function, void *result, void **args,
   uint32_t count = function->type->member_count;
   struct mm__value values[count + 1], returned;
   for (uint32_t i = 0; i < count; i++) {
-    if (!args[i])
-      return mm__fail(error, MM_ERROR_NULL, "%s: there is no argument %u", name_of(function),
-                      i + 1);
+    if (!args[i]) return refuse(function, i, error, MM_ERROR_NULL, "is not given");
     read_argument(parameter_type(function, i), args[i], &values[i]);
   }
   /* A callback may release the image: then there is no function any more. */

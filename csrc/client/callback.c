@@ -122,6 +122,15 @@ static uint32_t parameter_of(const struct mm__callback_type *type, uint32_t inde
   return type->registry->members[type->type->first_member + index].type;
 }
 
+/* Tells the callback's type with what did not fit it. */
+static int tell_type(struct calling *calling, int status) {
+  const struct mm__callback_type *type = calling->callback->type;
+  char text[sizeof calling->error.message];
+  mm__type_text(type->registry, type->index, NULL, text, sizeof text);
+  mm__fail_prototype(&calling->error, text);
+  return status;
+}
+
 /* A string of the image is copied: what it points to is the image's to change. */
 static int take_string(struct calling *calling, uint32_t index, struct mm__value *value) {
   uint64_t address = (uint64_t)value->as.string, length = 0;
@@ -132,8 +141,9 @@ static int take_string(struct calling *calling, uint32_t index, struct mm__value
   value->as.string = copy;
   value->length = length;
   if (status != MM_OK)
-    return mm__fail(&calling->error, status, "argument %u of a callback, 0x%lx, is no string",
-                    index + 1, address);
+    return tell_type(calling, mm__fail(&calling->error, status,
+                                       "argument %u of a callback, 0x%lx, is no string", index + 1,
+                                       address));
   if (!copy) return address ? mm__fail(&calling->error, MM_ERROR_MEMORY, "out of memory") : MM_OK;
   memcpy(copy, (const void *)address, length);
   copy[length] = 0;
@@ -185,19 +195,22 @@ static int check_aggregate(struct calling *calling, uint32_t type, const void *b
   if (!mm__aggregate_foreign(calling->callback->type->registry, type, bytes, calling->hold.slot,
                              &address, &member))
     return MM_OK;
-  return mm__fail(&calling->error, MM_ERROR_OWNER,
-                  "`%s` in the result of a callback is a pointer of %s", member,
-                  mm__pointer_owner(address));
+  return tell_type(calling, mm__fail(&calling->error, MM_ERROR_OWNER,
+                                     "the result of a callback holds in `%s` a pointer of %s",
+                                     member, mm__pointer_owner(address)));
 }
 
 static int check_pointer(struct calling *calling, const struct mm__value *result) {
   uint64_t address = (uint64_t)result->as.pointer;
   if (!mm__pointer_allowed(address, calling->hold.slot))
-    return mm__fail(&calling->error, MM_ERROR_OWNER, "the result of a callback is a pointer of %s",
-                    mm__pointer_owner(address));
+    return tell_type(calling, mm__fail(&calling->error, MM_ERROR_OWNER,
+                                       "the result of a callback is a pointer of %s",
+                                       mm__pointer_owner(address)));
   if (address && result->generation && result->generation != calling->hold.generation)
-    return mm__fail(&calling->error, MM_ERROR_STALE,
-                    "the result of a callback is a pointer from before the image was reset");
+    return tell_type(calling,
+                     mm__fail(&calling->error, MM_ERROR_STALE,
+                              "the result of a callback is a pointer from before the image was "
+                              "reset"));
   return MM_OK;
 }
 

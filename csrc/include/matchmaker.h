@@ -84,6 +84,7 @@ struct mm_error {
   int32_t system_error;  /* errno of the system call that failed */
   uint32_t slot;         /* of the image concerned, 0 when none */
   uint32_t was_reset;    /* 1: the image was put back to its snapshot */
+  uint32_t argument;     /* which one of the export's was wrong, from 1; 0: none */
   uint64_t address;      /* the faulting data address, or what si_addr held */
   uint64_t instruction;  /* where the fault happened */
   uint64_t offset;       /* instruction - start of symbol */

@@ -9,6 +9,7 @@ local core = require "matchmaker.core"
 ---@field where string the place in the Lua program ("script.lua:3: "), when it is known
 ---@field image? string the path of the image
 ---@field export? string the export that was called
+---@field prototype? string of the export that was called, or of the callback
 ---@field argument? integer which argument was wrong, from 1
 ---@field call? integer which call of a batch failed, from 1
 ---@field text? string of the kind "prototype": the C text around the place

@@ -107,14 +107,17 @@ static void takes_only_pointers_of_the_image(void) {
   CHECK_EQUAL((int)(long)&n, followed);
   n.in.at[1] = &n;
   CHECK_EQUAL(MM_ERROR_OWNER, call("follows", &followed, (void *[]){&n, &u}));
-  CHECK(strcmp(error.message, "follows: `at` in argument 1 is a pointer of the client") == 0);
+  CHECK(strcmp(error.message, "follows: argument 1 holds in `at` a pointer of the client: `int "
+                              "follows(struct node n, union number u)`") == 0);
+  CHECK_EQUAL(1, error.argument);
   n.in.at[1] = (void *)(base_of(image) ^ 1ul << 36);
   CHECK_EQUAL(MM_ERROR_OWNER, call("follows", &followed, (void *[]){&n, &u}));
-  CHECK(strcmp(error.message, "follows: `at` in argument 1 is a pointer of another image") == 0);
+  CHECK(strcmp(error.message, "follows: argument 1 holds in `at` a pointer of another image: `int "
+                              "follows(struct node n, union number u)`") == 0);
   struct large l = {{0}, "ours"};
   long by = 0;
   CHECK_EQUAL(MM_ERROR_OWNER, call("shift", &l, (void *[]){&l, &by}));
-  CHECK(strstr(error.message, "`name` in argument 1") != NULL);
+  CHECK(strstr(error.message, "argument 1 holds in `name`") != NULL);
 }
 
 static void leaves_the_result_alone_after_a_fault(void) {

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <wchar.h>
 
+#include "base/error.h"
 #include "matchmaker.h"
 #include "signature/builder.h"
 
@@ -1112,6 +1113,20 @@ static void mutate_text(char *text, size_t size) {
   }
 }
 
+static void adds_a_prototype_to_a_line_or_leaves_it_out(void) {
+  static const char prototype[] = "int add(int, int)";
+  struct mm_error one = {.message = "add: argument 2"};
+  mm__fail_prototype(&one, prototype);
+  CHECK(strcmp(one.message, "add: argument 2: `int add(int, int)`") == 0);
+  for (size_t room = 0; room < 40; room++) { /* behind the message, with the NUL */
+    size_t length = sizeof one.message - room - 1, needed = strlen(prototype) + strlen(": ``");
+    memset(one.message, 0, sizeof one.message);
+    memset(one.message, 'x', length);
+    mm__fail_prototype(&one, prototype);
+    CHECK(strlen(one.message) == (room < needed ? length : length + needed));
+  }
+}
+
 static void survives_mutated_texts(void) {
   unsigned accepted = 0;
   for (unsigned i = 0; i < mutations; i++) {
@@ -1259,6 +1274,7 @@ int main(int count, char **arguments) {
   RUN(takes_calls_in_any_order);
   RUN(is_quick_about_types_that_multiply);
   RUN(refuses_types_that_lie);
+  RUN(adds_a_prototype_to_a_line_or_leaves_it_out);
   RUN(survives_mutated_texts);
   RUN(survives_mutated_blocks);
   RUN(stands_every_allocation_that_fails);
