@@ -116,6 +116,20 @@ static void an_x87_exception_that_waits_is_the_images_own(void) {
   mm_image_release(image);
 }
 
+static void an_x87_exception_that_the_image_masks_is_not_raised_in_the_client(void) {
+  struct mm_image *image = map_image("callback");
+  apply_function *flagged = stub_of(image, "flagged");
+  uint16_t unmasked = 0x037b, normal = 0x037f;
+  void *pointer = POINTER_OF(image, "int (int)", look, NULL);
+  __asm__ volatile("fldcw %0" : : "m"(unmasked));
+  int result = flagged(pointer, 5);
+  __asm__ volatile("fldcw %0" : : "m"(normal));
+  CHECK_EQUAL(5, result);
+  CHECK_EQUAL(unmasked, seen_x87[0]);
+  CHECK_EQUAL(0, seen_x87[2] & 0x80);
+  mm_image_release(image);
+}
+
 static void see_all(void *result, void **args, void *user) {
   (void)user;
   CHECK_EQUAL(-128, *(int8_t *)args[0]);
@@ -601,6 +615,7 @@ static void all_tests(void) {
   RUN(each_side_keeps_its_registers_whatever_the_image_spoils);
   RUN(the_image_keeps_its_rounding_when_the_client_changes_its_own);
   RUN(an_x87_exception_that_waits_is_the_images_own);
+  RUN(an_x87_exception_that_the_image_masks_is_not_raised_in_the_client);
   RUN(passes_every_type_both_ways);
   RUN(passes_structs_by_value);
   RUN(passes_strings_both_ways);

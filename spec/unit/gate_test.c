@@ -117,9 +117,9 @@ static void check_around(void *stub, uint64_t result) {
 }
 
 static void comes_back_with_every_register_whatever_the_image_did(void) {
-  static const char *const names[] = {
-      "spoil_registers",   "spoil_stack_pointer", "spoil_direction",   "spoil_mxcsr",
-      "spoil_x87_control", "spoil_x87_stack",     "spoil_x87_pending", "spoil_all"};
+  static const char *const names[] = {"spoil_registers",   "spoil_stack_pointer", "spoil_direction",
+                                      "spoil_mxcsr",       "spoil_x87_control",   "spoil_x87_stack",
+                                      "spoil_x87_pending", "spoil_x87_flags",     "spoil_all"};
   struct mm_image *image = map_image("crash"), *gate = map_image("gate");
   for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
     int before = failures;

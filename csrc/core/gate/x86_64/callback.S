@@ -60,7 +60,6 @@ mm__callback_enter:
     fnstcw MM__CALLBACK_IMAGE_X87(%rsp)
     /* psABI 3.2.3: the x87 registers are empty at a call, whatever the image thinks. */
     emms
-    cld
     clear_harmful_flags
     movq %rsp, %rdi
     movq %r11, %rsi
@@ -78,15 +77,9 @@ mm__callback_enter:
     movq MM__CALLBACK_HOST_STACK(%rbx), %rsp
     movq %rbx, %rdi
     call mm__callback_cross
-    movl MM__CALLBACK_HOST_MXCSR(%rbx), %eax
-    cmpl MM__CALLBACK_IMAGE_MXCSR(%rbx), %eax
-    je 2f
     ldmxcsr MM__CALLBACK_HOST_MXCSR(%rbx)
-2:  movzwl MM__CALLBACK_HOST_X87(%rbx), %eax
-    cmpw MM__CALLBACK_IMAGE_X87(%rbx), %ax
-    je 3f
-    fldcw MM__CALLBACK_HOST_X87(%rbx)
-3:  load_arguments %rbx
+    change_x87_control MM__CALLBACK_HOST_X87(%rbx), MM__CALLBACK_IMAGE_X87(%rbx)
+    load_arguments %rbx
     call *%r11
     /* Back. The results stay where they are: rax and rdx here, the others in their registers. */
     movq %rax, MM__CALLBACK_RAX(%rbx)
@@ -95,7 +88,8 @@ mm__callback_enter:
     call mm__callback_finish
     /* The image's floating-point environment as it was, flags and all. */
     ldmxcsr MM__CALLBACK_IMAGE_MXCSR(%rbx)
-    fldcw MM__CALLBACK_IMAGE_X87(%rbx)
+    fnstcw MM__CALLBACK_HOST_X87(%rbx)
+    change_x87_control MM__CALLBACK_IMAGE_X87(%rbx), MM__CALLBACK_HOST_X87(%rbx)
     movq MM__CALLBACK_RAX(%rbx), %rax
     movq MM__CALLBACK_RDX(%rbx), %rdx
     movq MM__CALLBACK_CALLER_STACK(%rbx), %rcx

@@ -23,7 +23,8 @@
 #include "core/gate/x86_64/crossing.inc"
 
 #define SAVED_BYTES   (MM__FRAME_BYTES + 8)
-#define X87_PENDING   0x80    /* ES of the status word: Intel SDM vol. 1, 8.1.3 */
+#define X87_MASKS     0x3f    /* of all exceptions, in the control word: Intel SDM vol. 1, 8.1.5 */
+#define X87_PENDING   0x80    /* ES of the status word: one is raised that is not masked; 8.1.3 */
 
     .text
     .globl mm__gate_enter, mm__gate_fault
@@ -50,22 +51,15 @@ mm__gate_enter:
     movq %rsp, %rbx
     movq %rsp, %rdi
     movq %r11, %rsi
-    cld
-    /* An image that calls another one may have set AC: our C need not be aligned. */
+    /* An image that calls another one may have set DF and AC: our C need not be aligned. */
     clear_harmful_flags
     call mm__gate_prepare
     testq %rax, %rax
     jz .Lrefused
-    /* The image's floating-point environment, loaded only where it differs: loading is slow. */
-    movl MM__FRAME_IMAGE_MXCSR(%rbx), %eax
-    cmpl MM__FRAME_HOST_MXCSR(%rbx), %eax
-    je 1f
+    /* The image's floating-point environment. Loading MXCSR costs less than looking at it. */
     ldmxcsr MM__FRAME_IMAGE_MXCSR(%rbx)
-1:  movzwl MM__FRAME_IMAGE_X87(%rbx), %eax
-    cmpw MM__FRAME_HOST_X87(%rbx), %ax
-    je 2f
-    fldcw MM__FRAME_IMAGE_X87(%rbx)
-2:  /* The stack arguments, while nothing of ours is live below the frame: the caller may be on that very stack. */
+    change_x87_control MM__FRAME_IMAGE_X87(%rbx), MM__FRAME_HOST_X87(%rbx)
+    /* The stack arguments, while nothing of ours is live below the frame: the caller may be on that very stack. */
     movq MM__FRAME_STACK_BYTES(%rbx), %rcx
     shrq $3, %rcx
     jz 8f
@@ -91,7 +85,6 @@ mm__gate_enter:
     xorl %ebx, %ebx
     call *%r11
     /* Back. From here on only rax, rdx, xmm0, xmm1, st(0) and st(1) may be believed. */
-    cld
     cmpl $0, mm__has_fsgsbase(%rip)
     je .Lslow_fs
     rdfsbase %rcx
@@ -113,31 +106,31 @@ mm__gate_enter:
     leaq (SAVED_BYTES + 40)(%rbx), %rbp
     movq %rax, MM__FRAME_RAX(%rbx)
     movq %rdx, MM__FRAME_RDX(%rbx)
-    /* The flags that would hurt the caller: nested task and alignment check. */
+    /* The flags that would hurt the caller: direction, nested task and alignment check. */
     clear_harmful_flags
-    /* An x87 exception that waits would be raised at the next x87 instruction, in the caller. */
+    /* An x87 exception that waits would be raised at the next x87 instruction, in the caller. With
+     * all of them masked none does. */
+    fnstcw MM__FRAME_IMAGE_X87(%rbx)
+    movzwl MM__FRAME_IMAGE_X87(%rbx), %eax
+    cmpw MM__FRAME_HOST_X87(%rbx), %ax
+    jne 1f
+    notl %eax
+    testb $X87_MASKS, %al
+    jz 2f
     fnstsw %ax
     testb $X87_PENDING, %al
-    jz 9f
-    fnclex
-9:  /* psABI 3.2.3: the x87 registers are empty on return, unless the result is in them. */
+    jz 2f
+1:  fnclex
+    fldcw MM__FRAME_HOST_X87(%rbx)
+2:  /* psABI 3.2.3: the x87 registers are empty on return, unless the result is in them. */
     cmpl $0, MM__FRAME_X87_RESULT(%rbx)
     jne 3f
     emms
 3:  movq %rbx, %rdi
     call mm__gate_finish
 .Lleave:
-    stmxcsr MM__FRAME_IMAGE_MXCSR(%rbx)
-    movl MM__FRAME_HOST_MXCSR(%rbx), %eax
-    cmpl MM__FRAME_IMAGE_MXCSR(%rbx), %eax
-    je 4f
     ldmxcsr MM__FRAME_HOST_MXCSR(%rbx)
-4:  fnstcw MM__FRAME_IMAGE_X87(%rbx)
-    movzwl MM__FRAME_HOST_X87(%rbx), %eax
-    cmpw MM__FRAME_IMAGE_X87(%rbx), %ax
-    je 5f
-    fldcw MM__FRAME_HOST_X87(%rbx)
-5:  movq MM__FRAME_RAX(%rbx), %rax
+    movq MM__FRAME_RAX(%rbx), %rax
     movq MM__FRAME_RDX(%rbx), %rdx
     addq $SAVED_BYTES, %rsp
     popq %r15
@@ -151,6 +144,8 @@ mm__gate_enter:
     ret
     .cfi_restore_state
 
+.Lended:
+    fldcw MM__FRAME_HOST_X87(%rbx)
 .Lrefused:
     /* The call did not happen: zero, in every register that could hold a result. */
     movq $0, MM__FRAME_RAX(%rbx)
@@ -180,7 +175,8 @@ mm__gate_enter:
     leaq mm__states(%rip), %rsi
     cmpq %rcx, MM__STATE_TLS_BASE(%rsi,%rdi)
     je .Lfound_fs
-10: andq $-16, %rsp
+10: cld
+    andq $-16, %rsp
     pushq %rax
     pushq %rdx
     call mm__fs_ask
@@ -190,6 +186,7 @@ mm__gate_enter:
     jmp .Lfound_fs
 
 .Llost:
+    cld
     call mm__gate_lost
     ud2
 
@@ -204,7 +201,7 @@ mm__gate_fault:
     call mm__gate_finish_fault
     /* The caller was an image: its call ends here too, and so on outwards. */
     testq %rax, %rax
-    jz .Lrefused
+    jz .Lended
     movq %rax, %rbx
     movq %rax, %rsp
     jmp mm__gate_fault
