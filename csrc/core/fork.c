@@ -31,8 +31,11 @@ static void free_image(uint32_t slot) {
 }
 
 void mm__fork_adopt(struct mm__thread_record *thread) {
-  for (uint32_t slot = 1; slot < MM__SLOT_COUNT; slot++)
+  for (uint32_t slot = 1; slot < MM__SLOT_COUNT; slot++) {
     if (is_abandoned(&mm__states[slot], thread)) free_image(slot);
+    if (mm__states[slot].waiting)
+      mm__states[slot].waiting = thread && thread->waits_for == &mm__states[slot];
+  }
   for (uint32_t i = 0; i < MM__THREAD_LIMIT; i++)
     if (mm__threads[i].used && &mm__threads[i] != thread) mm__thread_forget(&mm__threads[i]);
   mm__core_lock.word = mm__life_lock.word = mm__turn_lock = 0;

@@ -10,6 +10,7 @@
 #define MM_CORE_STATE_H
 
 #include "base/system.h"
+#include "core/fs.h"
 #include "core/gate/frame.h"
 #include "core/interface.h"
 #include "core/slot/map.h"
@@ -83,7 +84,8 @@ struct mm__state {
   struct mm__frame *frame;  /* the newest call's */
   uint64_t tls_base;        /* the image's FS */
   struct mm__thread *owner; /* the thread inside, or preparing a call */
-  uint32_t lock;            /* futex: 0 free, 1 taken, 2 taken and waited for */
+  uint32_t lock;            /* futex: 0 free, 1 taken: core/gate/turn.c */
+  uint32_t waiting;         /* threads that wait for it */
   uint32_t depth;           /* calls inside one another */
   uint32_t holds;           /* how often the owner has entered: calls, staging, reset */
   uint32_t guard_open;      /* enum mm__opening */
@@ -159,7 +161,6 @@ extern struct mm__tables mm__tables;
 extern struct mm__state mm__states[MM__SLOT_COUNT];
 /* The last one is for a thread that never crossed. */
 extern struct mm__thread_record mm__threads[MM__THREAD_LIMIT + 1];
-extern uint32_t mm__has_fsgsbase;
 /* Syscall User Dispatch knows its inclusive mode: no selector is needed. */
 extern uint32_t mm__inclusive;
 extern uint32_t mm__users;
@@ -195,11 +196,6 @@ void mm__record_open(const struct mm__record *record);
 void mm__record_close(const struct mm__record *record);
 
 /* --- thread.c --- */
-/* FS, as the kernel knows it: right wherever the interrupted code came from. */
-uint64_t mm__fs_ask(void);
-/* FS of code that keeps the convention that %fs:0 holds it, as the gate's callers do. */
-uint64_t mm__fs_read(void);
-void mm__fs_write(uint64_t fs);
 /* The calling thread's record, armed; NULL with an error when the kernel refuses. `fs` is the
  * host's. */
 struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error);

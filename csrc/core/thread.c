@@ -25,15 +25,6 @@ uint32_t mm__inclusive;
 
 _Static_assert(sizeof(stack_t) == sizeof(((struct mm__anchor *)0)->host_stack), "a stack_t fits");
 
-uint64_t mm__fs_read(void) {
-  uint64_t fs;
-  if (mm__has_fsgsbase)
-    __asm__ volatile("rdfsbase %0" : "=r"(fs));
-  else
-    __asm__ volatile("movq %%fs:0, %0" : "=r"(fs));
-  return fs;
-}
-
 uint64_t mm__fs_ask(void) {
   uint64_t fs = 0;
   if (mm__has_fsgsbase)
@@ -43,12 +34,7 @@ uint64_t mm__fs_ask(void) {
   return fs;
 }
 
-void mm__fs_write(uint64_t fs) {
-  if (mm__has_fsgsbase)
-    __asm__ volatile("wrfsbase %0" : : "r"(fs) : "memory");
-  else
-    mm__call(SYS_arch_prctl, ARCH_SET_FS, fs);
-}
+void mm__fs_tell(uint64_t fs) { mm__call(SYS_arch_prctl, ARCH_SET_FS, fs); }
 
 /* Everything that runs in the slots above ours is dispatched. Where the kernel can say so, no
  * selector is needed; before that, all but our own text is dispatched while the selector says

@@ -1,5 +1,5 @@
 /* core/gate/gate.c - prepares and finishes crossings. docs/gate.md argues the order of the steps.
- * */
+ * What is on every call's way is inlined there, and asks before it calls what few calls need. */
 #include "core/gate/gate.h"
 
 #include "core/fault/fault.h"
@@ -24,15 +24,14 @@ int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, i
     state->holds++;
     return MM_OK;
   }
-  uint32_t unlocked = 0;
-  if (!__atomic_compare_exchange_n(&state->lock, &unlocked, 1, 0, __ATOMIC_ACQUIRE,
-                                   __ATOMIC_RELAXED)) {
+  if (!mm__turn_try(state)) {
     int status = wait ? mm__turn_wait(state, thread) : MM_ERROR_BUSY;
     if (status != MM_OK) return status;
   }
   __atomic_store_n(&state->owner, &thread->seen, __ATOMIC_RELAXED);
   state->holds = 1;
-  mm__key_open(thread, mm__tables.records[state - mm__states].key);
+  uint32_t key = mm__tables.records[state - mm__states].key;
+  if (key) mm__key_open(thread, key);
   return MM_OK;
 }
 
@@ -48,18 +47,18 @@ void mm__image_settle(struct mm__state *state) {
 }
 
 void mm__image_leave(struct mm__state *state) {
-  if (state->holds == 1) mm__image_settle(state);
-  if (--state->holds) return;
   const struct mm__record *record = &mm__tables.records[state - mm__states];
+  if (record->stateless && state->holds == 1) mm__image_settle(state);
+  if (--state->holds) return;
   state->timeout_ns = 0;
   if (state->kept_open) {
     state->kept_open = 0;
     mm__guard_close(record, state);
   }
   if (state->mailbox_used || state->mailbox_open) mm__guard_empty_mailbox(record, state);
-  mm__key_close((struct mm__thread_record *)state->owner, record->key);
+  if (record->key) mm__key_close((struct mm__thread_record *)state->owner, record->key);
   __atomic_store_n(&state->owner, 0, __ATOMIC_RELAXED);
-  mm__unlock(&state->lock);
+  mm__turn_end(state);
 }
 
 static uint64_t refuse(struct mm__thread_record *thread, uint32_t slot, uint32_t index,
@@ -100,12 +99,11 @@ static bool limit(struct mm__thread_record *thread, const struct mm__record *rec
   return thread->seen.depth != 0 || timeout_ns == 0 || mm__deadline_arm(thread, timeout_ns);
 }
 
-static void mask_signals(struct mm__frame *frame) {
-  frame->masked = mm__tables.host.signals == MM_SIGNALS_MASK && !MM__IN_ARENA(frame->host_fs);
+__attribute__((noinline)) static void mask_signals(struct mm__frame *frame) {
   uint64_t mask = mm__asynchronous_mask;
   if (mm__tables.deadline_signal) mask &= ~MM__SIGNAL_BIT(mm__tables.deadline_signal);
   if (mm__interrupt_ends()) mask &= ~MM__SIGNAL_BIT(SIGINT);
-  if (frame->masked) mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &frame->host_mask, 8);
+  mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &frame->host_mask, 8);
 }
 
 void mm__gate_probe(const void *frame, uint32_t slot) {
@@ -140,7 +138,7 @@ static void cross(struct mm__frame *frame, const struct mm__record *record,
   state->is_used = 1;
 }
 
-uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
+__attribute__((flatten)) uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
   uint64_t place = stub - (MM__ARENA_LOW + MM__STUBS_OFFSET);
   uint64_t fs = mm__fs_read();
   frame->slot = (uint32_t)(place >> MM__STUBS_SLOT_SHIFT);
@@ -169,10 +167,11 @@ uint64_t mm__gate_prepare(struct mm__frame *frame, uint64_t stub) {
     mm__image_leave(state);
     return refuse(thread, frame->slot, frame->export_index, status);
   }
-  mask_signals(frame);
+  frame->masked = mm__tables.host.signals == MM_SIGNALS_MASK && !MM__IN_ARENA(fs);
+  if (frame->masked) mask_signals(frame);
   if (state->depth == 0) {
     thread->seen.outcome.refused_count = 0;
-    mm__guard_open(record, state, frame->export_index);
+    if (record->guard == MM_GUARD_PAGES) mm__guard_open(record, state, frame->export_index);
     state->stack = record->stack_pointer - MM__CALLEE_GAP;
   }
   link_frame(frame, state, thread);
@@ -211,13 +210,13 @@ static void leave(struct mm__frame *frame, struct mm__state *state,
   if (thread->deferred && !MM__IN_ARENA(frame->host_fs)) mm__deferred_raise(thread);
 }
 
-void mm__gate_finish(struct mm__frame *frame) {
+__attribute__((flatten)) void mm__gate_finish(struct mm__frame *frame) {
   struct mm__thread_record *thread = (struct mm__thread_record *)frame->thread;
   struct mm__state *state = &mm__states[frame->slot];
   const struct mm__record *record = &mm__tables.records[frame->slot];
   unwind(frame, state, thread);
   if (mm__tables.host.trace & MM__TRACE_GATE) mm__trace_leave(frame);
-  if (state->depth == 0) mm__guard_close(record, state);
+  if (state->depth == 0 && state->guard_open) mm__guard_close(record, state);
   leave(frame, state, thread);
 }
 

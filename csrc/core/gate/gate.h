@@ -35,8 +35,21 @@ void mm__gate_probe(const void *frame, uint32_t slot);
  * which the call that this thread is in has to end, when that came up meanwhile. */
 int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, int wait);
 void mm__image_leave(struct mm__state *state);
-/* --- turn.c: waits for an image's lock, and takes it. Errors: as mm__image_enter. --- */
+/* --- turn.c --- */
+static inline bool mm__turn_try(struct mm__state *state) {
+  uint32_t unlocked = 0;
+  return __atomic_compare_exchange_n(&state->lock, &unlocked, 1, 0, __ATOMIC_ACQUIRE,
+                                     __ATOMIC_RELAXED);
+}
+/* Waits for an image's lock, and takes it. Errors: as mm__image_enter. */
 int mm__turn_wait(struct mm__state *state, struct mm__thread_record *thread);
+/* Lets go of it. */
+void mm__turn_pass(struct mm__state *state);
+static inline void mm__turn_end(struct mm__state *state) {
+  __atomic_store_n(&state->lock, 0, __ATOMIC_RELEASE);
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&state->waiting, __ATOMIC_RELAXED)) mm__turn_pass(state);
+}
 /* What MM_ERROR_BUSY means then; and the error that says so of an image. */
 extern const char mm__turn_circle[];
 int mm__turn_failed(const char *path, int status, struct mm_error *error);
