@@ -123,6 +123,7 @@ FLAGS_nopie      := -fno-pie -no-pie
 FLAGS_static_pie := -static-pie
 FLAGS_thread     := -pthread
 FLAGS_crash      := -Wno-infinite-recursion
+FLAGS_aggregate  := -Wno-psabi
 DICTIONARY       := $(basename $(firstword $(wildcard /usr/share/hunspell/hu_HU.aff /usr/share/hunspell/tr_TR.aff \
                       /usr/share/hunspell/ko.aff /usr/share/hunspell/en_US.aff /usr/share/hunspell/*.aff)))
 

@@ -4,23 +4,40 @@
 
 static uint16_t bytes_mask(uint32_t size) { return (uint16_t)((1u << size) - 1); }
 
+/* 3.2.3, "Classification", step 4: INTEGER wins, then x87 with anything else is MEMORY. */
+enum mm__class mm__classify_eightbyte(const struct mm__passing *passing, unsigned which) {
+  uint16_t mask = which ? 0xff00 : 0x00ff;
+  if (passing->integer & mask) return MM__INTEGER;
+  if (passing->x87 & mask) return passing->sse & mask ? MM__MEMORY : MM__X87;
+  return passing->sse & mask ? MM__SSE : MM__NO_CLASS;
+}
+
+/* A part that is MEMORY makes the whole MEMORY, whatever comes later. */
 static void merge(struct mm__passing *whole, const struct mm__type *type,
                   const struct mm__passing *part, uint64_t offset) {
   if (type->size == 0) return;
-  if (part->align > whole->align) whole->align = part->align;
-  if (part->memory || offset + type->size > 16 || offset % part->align) {
+  if (part->memory || offset + type->size > 16) {
     whole->memory = true;
     return;
   }
+  for (unsigned i = 0; i < sizeof part->begin / sizeof *part->begin; i++)
+    whole->begin[i] |= (uint16_t)(part->begin[i] << offset);
   whole->integer |= (uint16_t)(part->integer << offset);
   whole->sse |= (uint16_t)(part->sse << offset);
   whole->x87 |= (uint16_t)(part->x87 << offset);
+  for (unsigned i = 0; i < 2; i++) whole->memory |= mm__classify_eightbyte(whole, i) == MM__MEMORY;
+}
+
+/* Step 5, the clean-up: the upper half of an x87 value counts only behind its lower half. */
+static void clean_up(struct mm__passing *whole) {
+  if (mm__classify_eightbyte(whole, 1) == MM__X87 && mm__classify_eightbyte(whole, 0) != MM__X87)
+    whole->memory = true;
 }
 
 static struct mm__passing classify_parts(const struct mm__registry *registry,
                                          const struct mm__type *type,
                                          const struct mm__passing *passing) {
-  struct mm__passing whole = {.memory = type->size > 16, .align = 1};
+  struct mm__passing whole = {.memory = type->size > 16};
   if (type->kind == MM__ARRAY) {
     const struct mm__type *element = &registry->types[type->target];
     for (uint64_t i = 0; i < type->length && element->size && !whole.memory; i++)
@@ -35,45 +52,47 @@ static struct mm__passing classify_parts(const struct mm__registry *registry,
     else
       merge(&whole, &registry->types[field->type], &passing[field->type], offset);
   }
+  clean_up(&whole);
   return whole;
 }
 
 struct mm__passing mm__classify(const struct mm__registry *registry, uint32_t index,
                                 const struct mm__passing *passing) {
   const struct mm__type *type = &registry->types[index];
+  uint32_t align = type->size; /* a scalar's */
+  struct mm__passing scalar = {0};
   switch (type->kind) {
   case MM__VOID:
   case MM__FUNCTION:
-    return (struct mm__passing){0};
-  case MM__FLOAT:
-    if (type->size == 16) return (struct mm__passing){.x87 = 0xffff, .align = 16};
-    return (struct mm__passing){.sse = bytes_mask(type->size), .align = (uint8_t)type->size};
-  case MM__COMPLEX: /* as a struct of its two halves */
-    if (type->size == 32) return (struct mm__passing){.memory = true, .align = 16};
-    return (struct mm__passing){.sse = bytes_mask(type->size), .align = (uint8_t)(type->size / 2)};
+    return scalar;
   case MM__ARRAY:
   case MM__STRUCT:
   case MM__UNION:
     return classify_parts(registry, type, passing);
+  case MM__COMPLEX: /* as a struct of its two halves */
+    if (type->size == 32) return (struct mm__passing){.memory = true};
+    scalar.sse = bytes_mask(type->size);
+    align /= 2;
+    break;
+  case MM__FLOAT:
+    *(type->size == 16 ? &scalar.x87 : &scalar.sse) = bytes_mask(type->size);
+    break;
   default:
-    return (struct mm__passing){.integer = bytes_mask(type->size), .align = (uint8_t)type->size};
+    scalar.integer = bytes_mask(type->size);
   }
+  scalar.begin[__builtin_ctz(align)] = 1;
+  return scalar;
 }
 
-/* 3.2.3, "Classification", step 4: INTEGER wins, then x87 with anything else is MEMORY. */
-enum mm__class mm__classify_eightbyte(const struct mm__passing *passing, unsigned which) {
-  uint16_t mask = which ? 0xff00 : 0x00ff;
-  if (passing->integer & mask) return MM__INTEGER;
-  if (passing->x87 & mask) return passing->sse & mask ? MM__MEMORY : MM__X87;
-  return passing->sse & mask ? MM__SSE : MM__NO_CLASS;
+static bool has_unaligned(const struct mm__passing *passing) {
+  static const uint16_t multiples[] = {0xffff, 0x5555, 0x1111, 0x0101, 0x0001};
+  for (unsigned i = 0; i < sizeof multiples / sizeof *multiples; i++)
+    if (passing->begin[i] & ~multiples[i]) return true;
+  return false;
 }
 
-/* Step 5, the clean-up: the upper half of an x87 value counts only behind its lower half. */
 static bool in_memory(const struct mm__passing *passing) {
-  enum mm__class low = mm__classify_eightbyte(passing, 0);
-  enum mm__class high = mm__classify_eightbyte(passing, 1);
-  return passing->memory || low == MM__MEMORY || high == MM__MEMORY ||
-         (high == MM__X87 && low != MM__X87);
+  return passing->memory || has_unaligned(passing);
 }
 
 bool mm__classify_take(const struct mm__passing *passing, struct mm__registers *left) {

@@ -14,8 +14,10 @@
  * than the classes. */
 struct mm__passing {
   uint16_t integer, sse, x87;
+  /* Where scalars begin that are aligned to 1, 2, 4, 8 and 16: one that is not makes the value
+   * MEMORY. Counted from the start of the whole, so that it is known for the whole only. */
+  uint16_t begin[5];
   bool memory;
-  uint8_t align; /* of the strictest scalar in it: at an offset that is no multiple it is MEMORY */
 };
 
 /* The classes that matter here; X87 stands for X87UP, too. */

@@ -98,6 +98,29 @@ static void passes_what_registers_do_not_hold(void) {
   CHECK(sum == 8191);
 }
 
+static void counts_alignment_from_the_start_of_the_whole(void) {
+  struct unaligned {
+    float a;
+    double b __attribute__((packed));
+  } u = {1, 2};
+  struct aligned_again {
+    float a;
+    struct unaligned rest;
+  } a = {4, {8, 16}}, got;
+  CALL("put_behind", &got, &u, &a);
+  CHECK(got.a == 12 && got.rest.a == 1 && got.rest.b == 18);
+}
+
+static void what_goes_in_memory_takes_the_whole_along(void) {
+  union {
+    long double number;
+    long words[2];
+  } o = {.words = {2, 3}};
+  long a = 1, sum = 0;
+  CALL("words", &sum, &a, &o);
+  CHECK_EQUAL(321, sum);
+}
+
 static void takes_only_pointers_of_the_image(void) {
   struct node n;
   int followed;
@@ -194,6 +217,8 @@ static void all_tests(void) {
   RUN(passes_complex_numbers);
   RUN(returns_through_memory);
   RUN(passes_what_registers_do_not_hold);
+  RUN(counts_alignment_from_the_start_of_the_whole);
+  RUN(what_goes_in_memory_takes_the_whole_along);
   RUN(takes_only_pointers_of_the_image);
   RUN(leaves_the_result_alone_after_a_fault);
   RUN(leaves_no_x87_register_behind);
