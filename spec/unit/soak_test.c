@@ -7,6 +7,7 @@ static unsigned soak_seconds(void);
 #include "client.h"
 
 #include <dirent.h>
+#include <malloc.h>
 #include <pthread.h>
 
 #include "client/client.h"
@@ -14,8 +15,9 @@ static unsigned soak_seconds(void);
 #define THREADS        4
 #define ROUNDS         4
 #define QUICK_CALLS    2000ul
-#define KILOBYTES      1024l /* that a process may grow by after its first round: malloc's arenas */
-#define CALLS_A_SECOND 100   /* at the very least */
+#define KILOBYTES      1024l  /* that a process may grow by after its first round */
+#define HEAP_BYTES     65536l /* of which so much is malloc's: what the first thread has at hand */
+#define CALLS_A_SECOND 100    /* at the very least */
 
 /* Images that all threads use. In this order, so that no two threads wait for each other. */
 enum { CALLBACK, NESTED, CRASH, SHARED_COUNT };
@@ -321,8 +323,8 @@ static void *work(void *worker_) {
 /* --- what is there --- */
 
 struct footprint {
-  int mappings, descriptors, timers, handlers;
-  long kilobytes;
+  int mappings, descriptors, threads, timers, handlers, clients;
+  long heap_bytes, kilobytes;
 };
 
 static int count_lines(const char *path, const char *beginning) {
@@ -335,12 +337,19 @@ static int count_lines(const char *path, const char *beginning) {
   return count;
 }
 
-static int count_descriptors(void) {
-  int count = 0;
-  DIR *folder_ = opendir("/proc/self/fd");
-  while (folder_ && readdir(folder_)) count++;
-  if (folder_) closedir(folder_);
+/* Of a folder; -1: there is none. */
+static int count_files(const char *path) {
+  int count = -1;
+  DIR *files = opendir(path);
+  while (files && readdir(files)) count++;
+  if (files) closedir(files);
   return count;
+}
+
+static int count_clients(void) {
+  char path[600];
+  snprintf(path, sizeof path, "%s/matchmaker", folder);
+  return count_files(path);
 }
 
 static int count_handlers(void) {
@@ -362,19 +371,31 @@ static long kilobytes(void) {
 }
 
 static struct footprint footprint(void) {
-  return (struct footprint){mapping_count(), count_descriptors(),
-                            count_lines("/proc/self/timers", "ID:"), count_handlers(), kilobytes()};
+  malloc_trim(0); /* what it keeps of what was freed is none of ours */
+  return (struct footprint){.mappings = mapping_count(),
+                            .descriptors = count_files("/proc/self/fd"),
+                            .threads = count_files("/proc/self/task"),
+                            .timers = count_lines("/proc/self/timers", "ID:"),
+                            .handlers = count_handlers(),
+                            .clients = count_clients(),
+                            .heap_bytes = (long)mallinfo2().uordblks,
+                            .kilobytes = kilobytes()};
 }
 
 static void compare(const struct footprint *before, const struct footprint *after) {
+  int failed = failures;
   CHECK(after->mappings <= before->mappings);
   CHECK_EQUAL(before->descriptors, after->descriptors);
+  CHECK_EQUAL(before->threads, after->threads);
   CHECK_EQUAL(before->timers, after->timers);
   CHECK_EQUAL(before->handlers, after->handlers);
+  CHECK_EQUAL(before->clients, after->clients);
+  CHECK(after->heap_bytes <= before->heap_bytes + HEAP_BYTES);
   CHECK(after->kilobytes <= before->kilobytes + KILOBYTES);
-  if (after->kilobytes > before->kilobytes + KILOBYTES || after->mappings > before->mappings)
-    printf("# %ld KiB and %d mappings, %ld and %d before\n", after->kilobytes, after->mappings,
-           before->kilobytes, before->mappings);
+  if (failures > failed)
+    printf("# %ld KiB, %ld bytes allocated, %d mappings; %ld, %ld, %d before\n", after->kilobytes,
+           after->heap_bytes, after->mappings, before->kilobytes, before->heap_bytes,
+           before->mappings);
 }
 
 static unsigned round_of_calls(unsigned number) {
@@ -423,6 +444,7 @@ int main(int count, char **arguments) {
       {"keys", MM_GUARD_KEYS, {0}},
   };
   find_folders(count, arguments);
+  setenv("XDG_RUNTIME_DIR", folder, 1);
   seed = number_from("MM_SOAK_SEED", seed);
   calls_wanted = number_from("MM_SOAK_CALLS", calls_wanted);
   return run_ways(ways, sizeof ways / sizeof *ways, all_tests);
