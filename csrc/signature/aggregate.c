@@ -267,7 +267,7 @@ static bool parse_body(struct mm__parser *parser, uint8_t kind, uint32_t tag,
   parser->attributes = said;
   if (!mm__parse_attributes(parser)) return false;
   type.member_count = parser->member_count - first;
-  if (!lay_out(parser, &type, parser->members + first))
+  if (type.member_count && !lay_out(parser, &type, parser->members + first))
     return mm__parser_fail(parser, at, "the type is larger than 2 GiB");
   if (type.member_count == 0)
     return mm__parser_fail(parser, &end, "a %s without fields is not supported", word_of(kind));
