@@ -1,12 +1,13 @@
 /* core/guard/guard.c - `open` toggles nothing; `pages` opens in a call what the call needs. */
 #include "core/guard/guard.h"
 
+#include "core/guard/discard.h"
 #include "core/guard/pieces.h"
+#include "core/slot/place.h"
 
 #include <sys/mman.h>
 
-#define DISCARD_LOCKED 24        /* MADV_DONTNEED_LOCKED */
-#define MAILBOX_KEEP   0x10000ul /* bytes of used mailbox that stay resident between calls */
+#define MAILBOX_KEEP 0x10000ul /* bytes of used mailbox that stay resident between calls */
 
 uint32_t mm__guard_rest(uint32_t guard, bool sealed) {
   if (guard != MM_GUARD_PAGES) return PROT_READ | PROT_WRITE | PROT_EXEC;
@@ -152,23 +153,40 @@ void mm__guard_write(const struct mm__record *record, struct mm__state *state, u
   if (begun) mm__guard_close(record, state);
 }
 
-bool mm__guard_discard(uint64_t low, uint64_t bytes) {
-  if (!mm__failed(mm__call(SYS_madvise, low, bytes, MADV_DONTNEED))) return true;
-  /* Locked memory wants another word: madvise(2), since Linux 5.18. */
-  return !mm__failed(mm__call(SYS_madvise, low, bytes, DISCARD_LOCKED));
+static void discard_written(struct mm__discards *discards, const struct mm__head *head) {
+  uint64_t file_bytes = 0;
+  for (uint32_t i = 0; i < head->load_count; i++)
+    if (head->loads[i].p_flags & PF_W) file_bytes += head->loads[i].p_filesz;
+  long scanner = mm__discard_scanner(file_bytes);
+  for (uint32_t i = 0; i < head->load_count; i++) {
+    const Elf64_Phdr *load = &head->loads[i];
+    if (load->p_flags & PF_W)
+      mm__discard_written(discards, scanner, load->p_vaddr, mm__page_up(load->p_filesz),
+                          mm__load_bytes(load));
+  }
+  if (!mm__failed(scanner)) mm__call(SYS_close, scanner);
 }
 
-bool mm__guard_reset(const struct mm__record *record, struct mm__state *state, bool *known) {
+static void discard_all(struct mm__discards *discards, const struct mm__head *head) {
+  for (uint32_t i = 0; i < head->load_count; i++)
+    mm__discard(discards, head->loads[i].p_vaddr, mm__load_bytes(&head->loads[i]));
+}
+
+bool mm__guard_reset(const struct mm__record *record, struct mm__state *state) {
+  struct mm__discards discards = {0};
   uint64_t low = record->head.facts->mailbox_low;
-  bool done = true;
-  *known = record->guard == MM_GUARD_PAGES && !state->map_changed && !state->all_written;
-  if (!*known)
+  if (record->guard == MM_GUARD_PAGES && !state->map_changed && !state->all_written) {
+    mm__discard(&discards, low, state->mailbox_high - low);
+    mm__pieces_reset(state, &discards);
+  } else {
     state->piece_count = 0;
-  else if (state->mailbox_high > low)
-    done = mm__guard_discard(low, state->mailbox_high - low);
-  if (*known) done &= mm__pieces_reset(state);
+    if (state->map_changed)
+      discard_all(&discards, &record->head);
+    else
+      discard_written(&discards, &record->head);
+  }
   state->all_written = 0;
-  return done;
+  return mm__discard_end(&discards);
 }
 
 void mm__guard_empty_mailbox(const struct mm__record *record, struct mm__state *state) {

@@ -42,11 +42,8 @@ void mm__guard_changed(const struct mm__record *record, struct mm__state *state,
 void mm__guard_write(const struct mm__record *record, struct mm__state *state, uint64_t to,
                      const void *from, uint64_t bytes, bool lent);
 
-/* Puts the written pages back to the snapshot, if `*known` which ones they are. False: the kernel
- * refused. */
-bool mm__guard_reset(const struct mm__record *record, struct mm__state *state, bool *known);
-/* Whole pages as the file has them, or zero. False: the kernel refused. */
-bool mm__guard_discard(uint64_t low, uint64_t bytes);
+/* Puts the segments' memory back to the snapshot. False: the kernel refused. */
+bool mm__guard_reset(const struct mm__record *record, struct mm__state *state);
 
 /* Between calls, for the client: what mm__guard_need opens from here on closes with the guard. False:
  * it is open already. */

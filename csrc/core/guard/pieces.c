@@ -9,6 +9,7 @@
  * in 64 classes, so that a small one does not pay for a big one. */
 #include "core/guard/pieces.h"
 
+#include "core/guard/discard.h"
 #include "core/guard/guard.h"
 
 #include <sys/mman.h>
@@ -162,14 +163,12 @@ void mm__pieces_close(struct mm__state *state, uint64_t low, uint64_t high) {
   state->piece_count = kept;
 }
 
-bool mm__pieces_reset(struct mm__state *state) {
-  bool done = true;
+void mm__pieces_reset(struct mm__state *state, struct mm__discards *discards) {
   for (uint32_t i = 0; i < state->piece_count; i++) {
     struct mm__piece *piece = &state->pieces[i];
-    if (piece->is_written) done &= mm__guard_discard(piece->low, piece->high - piece->low);
+    if (piece->is_written) mm__discard(discards, piece->low, piece->high - piece->low);
     piece->is_written = 0;
   }
-  return done;
 }
 
 /* --- learning --- */

@@ -14,6 +14,8 @@
 #define MM__PIECE_LIMIT    256u
 #define MM__PIECE_CAPACITY (2ul * MM__PIECE_LIMIT)
 
+struct mm__discards; /* core/guard/discard.h */
+
 struct mm__piece {
   uint64_t low, high;  /* whole pages, within one range of the slot map */
   uint64_t users;      /* bit per class of exports whose calls need it; none: for this call only */
@@ -41,8 +43,8 @@ void mm__pieces_close(struct mm__state *state, uint64_t low, uint64_t high);
 /* The caller opens from here to `address`, and on: the piece that ends there, if calls have needed
  * it, is taken for open. */
 uint64_t mm__pieces_open_below(struct mm__state *state, uint64_t address);
-/* Puts what was written back to the snapshot. False: the kernel refused. */
-bool mm__pieces_reset(struct mm__state *state);
+/* What was written since the last reset goes back to the snapshot. */
+void mm__pieces_reset(struct mm__state *state, struct mm__discards *discards);
 
 /* What the kernel is told, by a call that must not fail. */
 void mm__guard_protect(uint64_t low, uint64_t high, uint32_t protection);

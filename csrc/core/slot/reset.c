@@ -36,12 +36,7 @@ int mm__image_reset_held(uint32_t slot, struct mm__thread_record *thread, struct
   mm__guard_empty_mailbox(record, state);
   mm__descriptors_close(record);
   mm__area_empty(record, state);
-  bool known, done = mm__guard_reset(record, state, &known);
-  for (uint32_t i = 0; !known && i < record->head.load_count; i++) {
-    const Elf64_Phdr *load = &record->head.loads[i];
-    if (load->p_flags & PF_W || state->map_changed)
-      done &= mm__guard_discard(load->p_vaddr, mm__load_bytes(load));
-  }
+  bool done = mm__guard_reset(record, state);
   if (state->map_changed) restore_mappings(record, state);
   state->map_changed = 0;
   state->generation++;
