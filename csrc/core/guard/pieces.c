@@ -18,8 +18,12 @@
 #define GAP_BYTES (4 * (uint64_t)MM__PAGE) /* pieces this close become one */
 #define GROWTH_BYTES                                                                               \
   (64 * (uint64_t)MM__PAGE) /* the most that is opened ahead of a growing piece */
-#define SPAN_RANGES 16u     /* how many mappings one call closes at most */
-#define RELEARN     1021u   /* every so many calls a class starts anew, so that it forgets */
+/* So many pages are flushed one by one; for more the kernel empties the TLB (Linux, arch/x86/mm/tlb.c:
+ * tlb_single_page_flush_ceiling). */
+#define FLUSHED_BY_PAGE (33 * (uint64_t)MM__PAGE)
+#define SMALL_BYTES     (4 * (uint64_t)MM__PAGE)
+#define SPAN_RANGES     16u   /* how many mappings one call closes at most */
+#define RELEARN         1021u /* every so many calls a class starts anew, so that it forgets */
 
 static uint64_t class_of(uint32_t export_index) { return 1ul << export_index % CLASSES; }
 
@@ -124,17 +128,25 @@ uint64_t mm__pieces_open_below(struct mm__state *state, uint64_t address) {
   return below->low;
 }
 
+/* Two small pieces that lie far apart: closing them by one call would empty all of the TLB. */
+static bool is_cheaper_apart(const struct mm__piece *a, const struct mm__piece *b) {
+  return b->high - a->low > FLUSHED_BY_PAGE &&
+         (a->high - a->low) + (b->high - b->low) <= SMALL_BYTES;
+}
+
 /* Where the run of open pieces that starts at `*index` ends, with all that rests like them between;
  * `*index` becomes the next run's. */
 static uint64_t run_end(const struct mm__state *state, uint32_t *index, uint32_t protection) {
-  uint32_t first = *index, i = next_open(state, first + 1);
+  uint32_t first = *index, second = next_open(state, first + 1), i = second, count = 1;
   uint64_t end = state->pieces[first].high;
   for (; i < state->piece_count && i - first <= SPAN_RANGES; i = next_open(state, i + 1)) {
     if (!rests_alike(state, end, state->pieces[i].high, protection)) break;
     end = state->pieces[i].high;
+    count++;
   }
-  *index = i;
-  return end;
+  bool apart = count == 2 && is_cheaper_apart(&state->pieces[first], &state->pieces[second]);
+  *index = apart ? second : i;
+  return apart ? state->pieces[first].high : end;
 }
 
 /* Closes all open pieces, and [low, high), which lies in one mapping. */
