@@ -169,15 +169,14 @@ describe("the debug information", function()
 
   it("keeps opaque what is pointed to and cannot be declared", function()
     server [[
-      struct __attribute__((packed)) tight { char c; int i; };
-      struct aligned { _Alignas(32) char c; };
       struct atomic { _Atomic int i; };
-      struct outer { struct tight *tight; struct atomic *atomic; struct unknown *unknown; };
-      int use(struct outer *outer, struct aligned *aligned) { return !outer && !aligned; }
+      struct holder { struct atomic atomic; };
+      struct outer { struct holder *holder; struct atomic *atomic; struct unknown *unknown; };
+      int use(struct outer *outer, struct holder *holder) { return !outer && !holder; }
     ]]
     local result = snapshot "--export use"
     assert.equal(0, result.status, result.stderr)
-    assert.equal("int use(struct outer *outer, struct aligned *aligned)", prototypes())
+    assert.equal("int use(struct outer *outer, struct holder *holder)", prototypes())
   end)
 
   it("has the bit-fields, and the array at the end, where the compiler put them", function()
@@ -191,8 +190,10 @@ describe("the debug information", function()
       int first(const struct tail *tail) { return tail->items[0]; }
       int gap(struct gap *gap) { return !gap; }
       int gap_value(struct gap gap) { return gap.b; }
+      struct spread { float a; unsigned : 32; float b; };
+      float spread(struct spread s) { return s.b; }
     ]]
-    local result = snapshot "--export next,first,gap"
+    local result = snapshot "--export next,first,gap,gap_value,spread"
     assert.equal(0, result.status, result.stderr)
     with(function(exports, image)
       assert.same({ low = 6, sign = -64, wide = 2 ^ 39, last = -1 },
@@ -200,22 +201,75 @@ describe("the debug information", function()
       local bytes = image:new("char[8]", { 1, 0, 0, 0, 7, 1 })
       assert.equal(263, exports.first(image:cast("struct tail *", bytes)))
       assert.equal(1, exports.gap(mm.null))
+      assert.equal(5, exports.gap_value { a = 7, b = 5 })
+      -- gcc and clang pass differently what is alone in its eightbyte with bits without a name.
+      assert.equal("unsupported", support.error_of(exports.spread, { a = 1, b = 2 }).kind)
     end)
-    -- The debug information does not name what lies between the fields.
-    assert.match("`gap_value`.*`struct gap`", complaint(snapshot "--export gap_value"))
+  end)
+
+  it("passes what is packed, and what is aligned otherwise, as the compiler does", function()
+    server [[
+      struct __attribute__((packed)) tight { char c; int i; double d; };
+      struct __attribute__((packed, aligned(4))) half { char c; int i; short s; };
+      struct holder { char c; struct tight tight; long after; };
+      struct mixed { char c; int i __attribute__((packed)); long l; };
+      struct wide { _Alignas(16) long a; long b; };
+      typedef int line __attribute__((aligned(64)));
+      struct lines { char c; line one; line two; };
+      struct __attribute__((packed)) bits { unsigned a : 7; unsigned long b : 41; char c; };
+      union __attribute__((packed)) either { long l; char c[9]; };
+      struct tight tight(struct tight t) { return (struct tight){t.c + 1, -t.i, t.d / 2}; }
+      struct half half(int x, struct half h) { return (struct half){h.c, h.i + x, h.s - x}; }
+      long inside(struct holder h) {
+        return h.c + h.tight.c + h.tight.i + (long)h.tight.d + h.after;
+      }
+      struct mixed mixed(struct mixed m) { return (struct mixed){m.c + 1, m.i + 1, m.l + 1}; }
+      long wide(long a, long b, long c, long d, long e, struct wide w) {
+        return a + b + c + d + e + w.a * w.b;
+      }
+      int lines(struct lines *l) { return l->one - l->two; }
+      struct bits bits(struct bits b) { return (struct bits){b.a - 1, b.b - 1, b.c - 1}; }
+      union either kept_here;
+      union either either(union either e) {
+        e.c[8] = 'x';
+        return kept_here = e;
+      }
+      union either *kept(void) { return &kept_here; }
+      struct outer { struct lines lines; struct tight tights[3]; };
+      struct outer o = {{1, 2, 3}, {[2] = {4, 5, 6}}};
+      struct outer *outer(void) { return &o; }
+    ]]
+    local result = snapshot "--export tight,half,inside,mixed,wide,lines,bits,either,kept,outer"
+    assert.equal(0, result.status, result.stderr)
+    with(function(exports, image)
+      assert.same({ c = 2, i = -5, d = 1.5 }, exports.tight { c = 1, i = 5, d = 3 })
+      assert.same({ c = 1, i = 12, s = -4 }, exports.half(7, { c = 1, i = 5, s = 3 }))
+      assert.equal(1111,
+        exports.inside { c = 1, tight = { c = 10, i = 400, d = 600 }, after = 100 })
+      assert.same({ c = 2, i = 3, l = 4 }, exports.mixed { c = 1, i = 2, l = 3 })
+      assert.equal(57, exports.wide(1, 2, 3, 4, 5, { a = 6, b = 7 }))
+      assert.equal(-1, exports.lines(exports.outer().lines))
+      assert.same({ a = 126, b = 2 ^ 40 - 1, c = 4 }, exports.bits { a = 127, b = 2 ^ 40, c = 5 })
+      local either = exports.either { c = { 0, 0, 0, 0, 0, 0, 0, 1 } }
+      assert.equal(2 ^ 56, tonumber(either.l))
+      local outer = exports.outer()
+      assert.same({ 1, 2, 3 }, { outer.lines.c, outer.lines.one, outer.lines.two })
+      assert.same({ 4, 5, 6 }, { outer.tights[2].c, outer.tights[2].i, outer.tights[2].d })
+      assert.equal("x", image:string(exports.kept().c + 8, 1))
+    end)
   end)
 
   it("says which type a named function cannot have, and leaves it out of a pattern", function()
     server [[
-      struct __attribute__((packed)) tight { char c; int i; };
-      struct holder { struct tight tight; };
-      int by_value(struct tight t) { return t.i; }
-      int inside(struct holder h) { return h.tight.i; }
+      struct atomic { _Atomic int i; };
+      struct holder { struct atomic atomic; };
+      int by_value(struct atomic a) { return a.i; }
+      int inside(struct holder h) { return h.atomic.i; }
       __int128 huge(void) { return 0; }
       int fine(int x) { return x; }
     ]]
-    assert.match("`by_value`.*`struct tight`.*packed", complaint(snapshot "--export by_value"))
-    assert.match("`inside`.*`struct holder`.*packed", complaint(snapshot "--export inside"))
+    assert.match("`by_value`.*`struct atomic`.*_Atomic", complaint(snapshot "--export by_value"))
+    assert.match("`inside`.*`struct holder`.*_Atomic", complaint(snapshot "--export inside"))
     assert.match("`huge`.*`__int128`", complaint(snapshot "--export huge"))
     local result = snapshot "--export '*'"
     assert.equal(0, result.status, result.stderr)

@@ -5,6 +5,7 @@
 #include "binding/binding.h"
 #include "image/arena.h"
 #include "image/cpu.h"
+#include "signature/placement.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -115,22 +116,66 @@ static void set_modules(lua_State *L, const struct mm__head *head) {
 
 /* --- the registry --- */
 
-static const char *const kinds[MM__KIND_COUNT] = {"void",  "bool",   "signed", "unsigned",
-                                                  "float", "enum",   "string", "pointer",
-                                                  "array", "struct", "union",  "function"};
+static const char *const kinds[] = {"void",  "bool",     "signed",  "unsigned", "float",
+                                    "enum",  "string",   "pointer", "array",    "struct",
+                                    "union", "function", "complex"};
+_Static_assert(sizeof kinds / sizeof *kinds == MM__KIND_COUNT, "each kind has its word");
+
+/* Of a field, besides its name and type. */
+static void set_place(lua_State *L, const struct mm__member *field,
+                      const struct mm__placed *placed) {
+  set_integer(L, "value", mm__field_offset(field));
+  if (mm__field_width(field)) {
+    set_integer(L, "shift", mm__field_shift(field));
+    set_integer(L, "width", mm__field_width(field));
+  }
+  if (placed->aligned) set_integer(L, "aligned", placed->aligned);
+  if (placed->filling) set_integer(L, "filling", placed->filling);
+}
+
+/* Pushes room for what has to be said of each field, and sets what has to be of the whole. */
+static const struct mm__placed *push_placement(lua_State *L, const struct mm__registry *registry,
+                                               const struct mm__type *type) {
+  struct mm__placed *fields = lua_newuserdata(L, (type->member_count + 1) * sizeof *fields);
+  struct mm__placement whole = {.bytes = type->size,
+                                .align = type->align,
+                                .is_union = type->kind == MM__UNION,
+                                .is_guess = type->flags & MM__TYPE_DISPUTED};
+  memset(fields, 0, (type->member_count + 1) * sizeof *fields);
+  for (uint32_t i = 0; i < type->member_count; i++) {
+    const struct mm__member *field = &registry->members[type->first_member + i];
+    const struct mm__type *of = &registry->types[field->type];
+    uint32_t width = mm__field_width(field);
+    fields[i].place = mm__field_offset(field) * 8ull + mm__field_shift(field);
+    fields[i].bits = width ? width : of->size * 8ull;
+    fields[i].align = of->align;
+    fields[i].is_anonymous = !field->name;
+    fields[i].unit = width ? of->size * 8 : 0;
+  }
+  lua_insert(L, -2);
+  set_flag(L, "unusual", !mm__place_fields(&whole, fields, type->member_count));
+  set_flag(L, "packed", whole.is_packed);
+  if (whole.aligned) set_integer(L, "aligned", whole.aligned);
+  if (whole.filling) set_integer(L, "filling", whole.filling);
+  return fields;
+}
 
 static void set_members(lua_State *L, const struct mm__registry *registry,
                         const struct mm__type *type) {
+  bool has_fields = type->kind == MM__STRUCT || type->kind == MM__UNION;
+  const struct mm__placed *placed = has_fields ? push_placement(L, registry, type) : NULL;
   lua_createtable(L, (int)type->member_count, 0);
   for (uint32_t i = 0; i < type->member_count; i++) {
     const struct mm__member *member = &registry->members[type->first_member + i];
     lua_createtable(L, 0, 3);
     set_text(L, "name", registry->strings + member->name);
     if (type->kind != MM__ENUM) set_integer(L, "type", (int64_t)member->type + 1);
-    if (type->kind != MM__FUNCTION) set_integer(L, "value", member->value);
+    if (type->kind == MM__ENUM) set_integer(L, "value", member->value);
+    if (placed) set_place(L, member, &placed[i]);
     lua_rawseti(L, -2, (int)i + 1);
   }
   lua_setfield(L, -2, "members");
+  if (placed) lua_remove(L, -2);
 }
 
 static bool has_target(uint8_t kind) {

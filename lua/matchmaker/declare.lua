@@ -73,17 +73,38 @@ local function constants(type)
   return table.concat(list, ", ")
 end
 
+-- So many bits without a name, up to the bit number `to`.
+local function put_filling(list, bits, to)
+  local at = to - (bits or 0)
+  while at < to do
+    local width = math.min(8 - at % 8, to - at)
+    list[#list + 1] = ("unsigned char : %.0f;"):format(width)
+    at = at + width
+  end
+end
+
+-- What the layout needs to be said: " __attribute__((packed, aligned(4)))".
+local function attributes(of)
+  local list = { of.packed and "packed" or nil }
+  if of.aligned then list[#list + 1] = ("aligned(%.0f)"):format(of.aligned) end
+  return #list > 0 and " __attribute__((" .. table.concat(list, ", ") .. "))" or ""
+end
+
 local function fields(all, type)
   local list = {}
-  for i, member in ipairs(type.members or {}) do
-    list[i] = spell(all, member.type, member.name or "") .. ";"
+  for _, member in ipairs(type.members or {}) do
+    put_filling(list, member.filling, member.value * 8 + (member.shift or 0))
+    local name = member.name or ""
+    if member.width then name = ("%s : %.0f"):format(name, member.width) end
+    list[#list + 1] = spell(all, member.type, name) .. attributes(member) .. ";"
   end
+  put_filling(list, type.filling, type.size * 8)
   return table.concat(list, " ")
 end
 
 ---"struct point { double x; double y; }"
 function body(all, type)
-  local head = WORDS[type.kind] .. (type.name and type.name .. " " or "")
+  local head = type.kind .. attributes(type) .. " " .. (type.name and type.name .. " " or "")
   return head .. "{ " .. (type.kind == "enum" and constants(type) or fields(all, type)) .. " }"
 end
 

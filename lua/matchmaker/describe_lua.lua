@@ -3,7 +3,7 @@ local declare = require "matchmaker.declare"
 local facts = require "matchmaker.facts"
 
 local PLAIN = { void = "nil", bool = "boolean", signed = "integer", unsigned = "integer",
-                float = "number", string = "string" }
+                float = "number", string = "string", complex = "mm.complex" }
 local KEYWORDS = {}
 for word in ("and break do else elseif end false for function goto if in local nil not or " ..
   "repeat return then true until while"):gmatch("%a+") do KEYWORDS[word] = true end

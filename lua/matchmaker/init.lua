@@ -101,6 +101,8 @@ local core = require "matchmaker.core"
 
 ---@class mm.callback a Lua function that an image can call; prints as its type
 ---@field free fun(self: mm.callback) to call it from now on is a fault of the image
+---@alias mm.complex { re: number, im: number }
+
 ---@class mm.facts what an image's head says
 ---@field path string
 ---@field slot integer
@@ -141,8 +143,8 @@ local core = require "matchmaker.core"
 ---@field address integer
 
 ---@class mm.type
----@field kind string "void", "bool", "signed", "unsigned", "float", "enum", "string", "pointer",
---- "array", "struct", "union" or "function"
+---@field kind string "void", "bool", "signed", "unsigned", "float", "complex", "enum", "string",
+--- "pointer", "array", "struct", "union" or "function"
 ---@field text string as C spells it
 ---@field name? string the spelling of a scalar, the tag of a struct, union or enum
 ---@field alias? string the typedef that it was reached by
@@ -150,9 +152,20 @@ local core = require "matchmaker.core"
 ---@field align integer
 ---@field target? integer of a pointer, array, enum; the result of a function
 ---@field length? integer of an array
----@field members? { name?: string, type?: integer, value?: integer }[] fields with their offsets,
---- constants with their values, parameters
+---@field packed? boolean has to be said of a struct or union, for its fields to lie where they do
+---@field aligned? integer likewise, in bytes
+---@field filling? integer likewise: bits without a name behind the last field
+---@field unusual? boolean no declaration in C puts the fields there
+---@field members? mm.member[]
 
+---@class mm.member a field, a constant, or a parameter
+---@field name? string
+---@field type? integer
+---@field value? integer a field's offset, a constant's value
+---@field shift? integer from which bit of that byte a bit-field is
+---@field width? integer how many bits wide
+---@field aligned? integer has to be said of the field, in bytes
+---@field filling? integer likewise: bits without a name before it
 ---@class mm.config
 ---@field images? integer mapped images at once (256)
 ---@field image_bytes? integer address space of the largest image (16 GiB)
@@ -217,6 +230,7 @@ mm.clients = core.clients
 ---from 0. From Lua 5.2 on, `pairs` does it.
 ---@type fun(view: mm.pointer): function
 mm.pairs = core.pairs
+
 ---All facts of an image, of its file (which is not mapped) or as it is mapped: segments, modules,
 ---types, exports, needs, CPU features.
 ---@param source string|mm.image

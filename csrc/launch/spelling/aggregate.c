@@ -2,6 +2,7 @@
  * they are used. */
 #include "launch/spelling/parts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,35 +28,86 @@ static char *spell_field(struct mm__spelling *spelling, Dwarf_Die *field) {
   return text;
 }
 
+/* So many bits without a name, up to the bit number `to`, behind `fields`. */
+static char *spell_filling(struct mm__spelling *spelling, char *fields, uint32_t bits,
+                           uint64_t to) {
+  uint64_t at = to - bits;
+  while (at < to && fields) {
+    uint64_t width = 8 - at % 8 < to - at ? 8 - at % 8 : to - at;
+    fields = mm__spelling_text(spelling, fields, "%sunsigned char : %lu; ", fields, width);
+    at += width;
+  }
+  return fields;
+}
+
+static char *spell_placed(struct mm__spelling *spelling, Dwarf_Die *field,
+                          const struct mm__placed *placed) {
+  char *text = spell_field(spelling, field);
+  if (!text || !placed->aligned) return text;
+  return mm__spelling_text(spelling, text, "%s __attribute__((aligned(%u)))", text,
+                           placed->aligned);
+}
+
 /* "{ int a; int b; }" */
-static char *spell_fields(struct mm__spelling *spelling, Dwarf_Die *aggregate) {
+static char *spell_fields(struct mm__spelling *spelling, Dwarf_Die *aggregate,
+                          const struct mm__layout *layout) {
   char *fields = mm__spelling_text(spelling, NULL, "%s", "");
+  const struct mm__placed *placed = layout->fields;
   Dwarf_Die child;
   for (int more = dwarf_child(aggregate, &child); more == 0 && fields;
        more = dwarf_siblingof(&child, &child)) {
     int tag = dwarf_tag(&child);
     char *field = NULL;
-    bool is_field = tag == DW_TAG_member && !dwarf_hasattr(&child, DW_AT_external) &&
-                    !dwarf_hasattr(&child, DW_AT_declaration);
     if (tag == DW_TAG_inheritance || tag == DW_TAG_variant_part)
       mm__spelling_refuse(spelling, "it has more in it than fields");
-    else if (is_field)
-      field = spell_field(spelling, &child);
+    else if (mm__layout_has(&child))
+      field = spell_placed(spelling, &child, placed);
     else
       continue;
-    if (field)
+    if (field) fields = spell_filling(spelling, fields, placed->filling, placed->place);
+    if (field && fields)
       fields = mm__spelling_text(spelling, fields, "%s%s; ", fields, field);
     else
       free(fields), fields = NULL;
     free(field);
+    placed++;
   }
+  if (fields)
+    fields = spell_filling(spelling, fields, layout->whole.filling, layout->whole.bytes * 8);
   return fields ? mm__spelling_text(spelling, fields, "{ %s}", fields) : NULL;
+}
+
+/* " __attribute__((packed, aligned(4)))" */
+static char *spell_attributes(struct mm__spelling *spelling, const struct mm__placement *whole) {
+  char aligned[40] = "";
+  const char *packed = whole->is_packed ? "packed" : "";
+  if (!whole->is_packed && !whole->aligned) return mm__spelling_text(spelling, NULL, "%s", "");
+  if (whole->aligned)
+    snprintf(aligned, sizeof aligned, "%saligned(%u)", *packed ? ", " : "", whole->aligned);
+  return mm__spelling_text(spelling, NULL, " __attribute__((%s%s))", packed, aligned);
+}
+
+static char *spell_body(struct mm__spelling *spelling, Dwarf_Die *aggregate,
+                        const struct mm__layout *layout) {
+  const char *word = word_of(dwarf_tag(aggregate)), *name = dwarf_diename(aggregate);
+  char *fields = spell_fields(spelling, aggregate, layout);
+  if (!fields)
+    return mm__spelling_refuse(spelling, "`%s %s`: %s", word, name ? name : "without a name",
+                               spelling->why);
+  char *attributes = spell_attributes(spelling, &layout->whole);
+  if (attributes)
+    fields = mm__spelling_text(spelling, fields, "%s%s %s%s%s", word, attributes, name ? name : "",
+                               name ? " " : "", fields);
+  else
+    free(fields), fields = NULL;
+  free(attributes);
+  return fields;
 }
 
 /* "struct point { ... }", or what it would be refused for. */
 static char *spell_definition(struct mm__spelling *spelling, Dwarf_Die *aggregate) {
-  const char *word = word_of(dwarf_tag(aggregate)), *name = dwarf_diename(aggregate);
-  const char *tag = name ? name : "without a name", *wrong = NULL;
+  const char *name = dwarf_diename(aggregate), *wrong = NULL;
+  struct mm__layout layout = {.count = 0};
   Dwarf_Attribute attribute;
   Dwarf_Word convention = 0;
   if (dwarf_attr(aggregate, DW_AT_calling_convention, &attribute))
@@ -65,12 +117,12 @@ static char *spell_definition(struct mm__spelling *spelling, Dwarf_Die *aggregat
   else if (convention == DW_CC_pass_by_reference)
     wrong = "it is not passed as C passes structs";
   else
-    wrong = mm__layout_wrong(aggregate);
-  if (wrong) return mm__spelling_refuse(spelling, "`%s %s`: %s", word, tag, wrong);
-  char *fields = spell_fields(spelling, aggregate);
-  if (!fields) return mm__spelling_refuse(spelling, "`%s %s`: %s", word, tag, spelling->why);
-  return mm__spelling_text(spelling, fields, "%s %s%s%s", word, name ? name : "", name ? " " : "",
-                           fields);
+    wrong = mm__layout_of(aggregate, &layout);
+  char *text = wrong ? mm__spelling_refuse(spelling, "`%s %s`: %s", word_of(dwarf_tag(aggregate)),
+                                           name ? name : "without a name", wrong)
+                     : spell_body(spelling, aggregate, &layout);
+  free(layout.fields);
+  return text;
 }
 
 bool mm__aggregate_define(struct mm__spelling *spelling, struct mm__named *entry) {

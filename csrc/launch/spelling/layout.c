@@ -1,17 +1,16 @@
-/* launch/spelling/layout.c - whether the compiler laid a struct or union out as its declaration
- * alone says: not packed, not aligned otherwise (psABI x86-64 3.1.2). Else its declaration would
- * lie. */
+/* launch/spelling/layout.c - how the compiler laid a struct or union out, and what its declaration
+ * has to say for the same: packed, aligned, bit-fields without a name (psABI x86-64 3.1.2). The
+ * debug information tells neither of the first, unless it is an alignment that was said, nor of the
+ * last. */
 #include "launch/spelling/parts.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 #define STEP_LIMIT 100000u /* hostile types name each other many times over */
 
 static const char damaged[] = "its debug information is damaged";
-static const char otherwise[] = "it is not laid out as its fields alone say (packed, or aligned?)";
-
-struct layout {
-  uint64_t end, size, align; /* in bits; where the last field ends, where any does, the strictest */
-  uint32_t steps;
-};
+static const char otherwise[] = "no declaration in C lays it out so";
 
 static bool number_of(Dwarf_Die *die, unsigned name, uint64_t *number) {
   Dwarf_Attribute attribute;
@@ -21,24 +20,37 @@ static bool number_of(Dwarf_Die *die, unsigned name, uint64_t *number) {
   return true;
 }
 
-static bool is_static(Dwarf_Die *member) {
-  return dwarf_hasattr(member, DW_AT_external) || dwarf_hasattr(member, DW_AT_declaration);
-}
-
 static bool type_of(Dwarf_Die *die, Dwarf_Die *type) {
   Dwarf_Attribute attribute;
   return dwarf_attr_integrate(die, DW_AT_type, &attribute) && dwarf_formref_die(&attribute, type);
 }
 
-/* In bytes; 0: not known. */
-static uint64_t align_of(Dwarf_Die *die, uint32_t depth, uint32_t *steps) {
-  Dwarf_Die type, member;
-  uint64_t bytes = 0, align = 1;
+static uint32_t alignment_said(Dwarf_Die *die) {
+  uint64_t bytes;
+  return number_of(die, DW_AT_alignment, &bytes) && bytes <= UINT16_MAX ? (uint32_t)bytes : 0;
+}
+
+static bool is_complex(Dwarf_Die *base) {
+  uint64_t encoding;
+  return number_of(base, DW_AT_encoding, &encoding) && encoding == DW_ATE_complex_float;
+}
+
+static const char *lay_out(Dwarf_Die *aggregate, uint32_t depth, uint32_t *steps,
+                           struct mm__layout *layout);
+
+/* In bytes, without what typedefs say; 0: not known. */
+static uint32_t align_of(Dwarf_Die *die, uint32_t depth, uint32_t *steps) {
+  struct mm__layout layout;
+  Dwarf_Die type;
+  uint64_t bytes;
+  const char *wrong;
   if (depth == 0 || ++*steps > STEP_LIMIT) return 0;
   switch (dwarf_tag(die)) {
   case DW_TAG_base_type:
+    if (!number_of(die, DW_AT_byte_size, &bytes) || bytes > 32) return 0;
+    return (uint32_t)(is_complex(die) ? bytes / 2 : bytes);
   case DW_TAG_enumeration_type:
-    return number_of(die, DW_AT_byte_size, &bytes) ? bytes : 0;
+    return number_of(die, DW_AT_byte_size, &bytes) && bytes <= 16 ? (uint32_t)bytes : 0;
   case DW_TAG_pointer_type:
   case DW_TAG_reference_type:
   case DW_TAG_rvalue_reference_type:
@@ -46,19 +58,25 @@ static uint64_t align_of(Dwarf_Die *die, uint32_t depth, uint32_t *steps) {
   case DW_TAG_structure_type:
   case DW_TAG_class_type:
   case DW_TAG_union_type:
-    for (int more = dwarf_child(die, &member); more == 0 && align;
-         more = dwarf_siblingof(&member, &member)) {
-      if (dwarf_tag(&member) != DW_TAG_member || is_static(&member)) continue;
-      bytes = type_of(&member, &type) ? align_of(&type, depth - 1, steps) : 0;
-      if (bytes == 0 || bytes > align) align = bytes;
-    }
-    return align;
+    wrong = lay_out(die, depth - 1, steps, &layout);
+    free(layout.fields);
+    return wrong ? 0 : layout.whole.align;
   default: /* a typedef, a qualifier, an array */
     return type_of(die, &type) ? align_of(&type, depth - 1, steps) : 0;
   }
 }
 
-static uint64_t round_up(uint64_t bits, uint64_t unit) { return (bits + unit - 1) / unit * unit; }
+/* The most that the field, and the typedefs of its type, say. */
+static uint32_t wanted_of(Dwarf_Die *member, Dwarf_Die type) {
+  uint32_t wanted = alignment_said(member);
+  for (unsigned i = 0; i < MM__SPELLING_DEPTH; i++) {
+    int tag = dwarf_tag(&type);
+    if (tag != DW_TAG_typedef && !mm__dwarf_is_qualifier(tag)) break;
+    if (alignment_said(&type) > wanted) wanted = alignment_said(&type);
+    if (!type_of(&type, &type)) break;
+  }
+  return wanted;
+}
 
 /* DWARF 5 counts from the start of the struct; before, from the last bit of the field's unit. */
 static bool bit_place(Dwarf_Die *member, uint64_t unit_bits, uint64_t width, uint64_t *place) {
@@ -71,48 +89,69 @@ static bool bit_place(Dwarf_Die *member, uint64_t unit_bits, uint64_t width, uin
   return true;
 }
 
-static const char *place_member(struct layout *layout, Dwarf_Die *member, bool is_union) {
+static const char *find_member(Dwarf_Die *member, uint32_t depth, uint32_t *steps,
+                               struct mm__placed *field) {
   Dwarf_Die type;
   Dwarf_Word size = 0;
-  uint64_t place = 0, width, start = is_union ? 0 : layout->end;
+  uint64_t location = 0, width;
   if (!type_of(member, &type)) return damaged;
-  uint64_t align = 8 * align_of(&type, MM__SPELLING_DEPTH, &layout->steps);
+  field->align = align_of(&type, depth, steps);
+  field->wanted = wanted_of(member, type);
+  field->is_anonymous = !dwarf_diename(member);
   /* A flexible array has no size. */
-  if (dwarf_aggregate_size(&type, &size) != 0 || align == 0) size = 0;
-  if (align == 0 || size > UINT32_MAX) return damaged;
-  if (dwarf_hasattr(member, DW_AT_alignment)) return otherwise;
+  if (dwarf_aggregate_size(&type, &size) != 0) size = 0;
+  if (field->align == 0 || size > UINT32_MAX) return damaged;
+  field->bits = size * 8;
   if (number_of(member, DW_AT_bit_size, &width)) {
-    uint64_t unit = size * 8;
-    if (width == 0 || width > unit || !bit_place(member, unit, width, &place)) return damaged;
-    if (start % unit + width > unit) start = round_up(start, unit);
-  } else {
-    if (!number_of(member, DW_AT_data_member_location, &place) &&
-        dwarf_hasattr(member, DW_AT_data_member_location))
-      return damaged;
-    if (place > UINT32_MAX) return damaged;
-    place *= 8;
-    width = size * 8;
-    start = round_up(start, align);
+    field->unit = (uint32_t)size * 8;
+    field->bits = width;
+    if (width == 0 || width > size * 8 || size > 8) return damaged;
+    return bit_place(member, size * 8, width, &field->place) ? NULL : damaged;
   }
-  if (place != start) return otherwise;
-  layout->end = start + width;
-  if (layout->end > layout->size) layout->size = layout->end;
-  if (align > layout->align) layout->align = align;
-  return NULL;
+  if (!number_of(member, DW_AT_data_member_location, &location) &&
+      dwarf_hasattr(member, DW_AT_data_member_location))
+    return damaged;
+  field->place = location * 8;
+  return location > UINT32_MAX ? damaged : NULL;
 }
 
-const char *mm__layout_wrong(Dwarf_Die *aggregate) {
-  struct layout layout = {.align = 8};
+bool mm__layout_has(Dwarf_Die *member) {
+  return dwarf_tag(member) == DW_TAG_member && !dwarf_hasattr(member, DW_AT_external) &&
+         !dwarf_hasattr(member, DW_AT_declaration);
+}
+
+static bool grow(struct mm__layout *layout) {
+  uint32_t capacity = 8;
+  while (capacity <= layout->count) capacity *= 2;
+  if (layout->fields && layout->count != capacity / 2) return true;
+  void *more = realloc(layout->fields, capacity * sizeof *layout->fields);
+  if (more) layout->fields = more;
+  return more;
+}
+
+static const char *lay_out(Dwarf_Die *aggregate, uint32_t depth, uint32_t *steps,
+                           struct mm__layout *layout) {
   Dwarf_Die member;
   uint64_t bytes;
   const char *wrong = NULL;
-  bool is_union = dwarf_tag(aggregate) == DW_TAG_union_type;
-  if (dwarf_hasattr(aggregate, DW_AT_alignment)) return otherwise;
+  memset(layout, 0, sizeof *layout);
+  if (!number_of(aggregate, DW_AT_byte_size, &bytes) || bytes > UINT32_MAX) return damaged;
   for (int more = dwarf_child(aggregate, &member); more == 0 && !wrong;
-       more = dwarf_siblingof(&member, &member))
-    if (dwarf_tag(&member) == DW_TAG_member && !is_static(&member))
-      wrong = place_member(&layout, &member, is_union);
+       more = dwarf_siblingof(&member, &member)) {
+    if (!mm__layout_has(&member)) continue;
+    if (!grow(layout)) return "out of memory";
+    memset(&layout->fields[layout->count], 0, sizeof *layout->fields);
+    wrong = find_member(&member, depth, steps, &layout->fields[layout->count++]);
+  }
   if (wrong) return wrong;
-  if (!number_of(aggregate, DW_AT_byte_size, &bytes)) return damaged;
-  return round_up(layout.size, layout.align) == bytes * 8 ? NULL : otherwise;
+  layout->whole = (struct mm__placement){.bytes = bytes,
+                                         .align = alignment_said(aggregate),
+                                         .is_union = dwarf_tag(aggregate) == DW_TAG_union_type,
+                                         .is_guess = true};
+  return mm__place_fields(&layout->whole, layout->fields, layout->count) ? NULL : otherwise;
+}
+
+const char *mm__layout_of(Dwarf_Die *aggregate, struct mm__layout *layout) {
+  uint32_t steps = 0;
+  return lay_out(aggregate, MM__SPELLING_DEPTH, &steps, layout);
 }

@@ -8,6 +8,7 @@
 #define MM_LAUNCH_SPELLING_PARTS_H
 
 #include "launch/spelling/spelling.h"
+#include "signature/placement.h"
 
 #include <dwarf.h>
 
@@ -109,9 +110,16 @@ bool mm__aggregate_define(struct mm__spelling *spelling, struct mm__named *entry
 
 /* --- layout.c --- */
 
-/* NULL when each field of the struct or union lies where the plain rules of the psABI put it; else
- * a phrase that says why not. */
-const char *mm__layout_wrong(Dwarf_Die *aggregate);
+/* How a struct or union is laid out, and what its declaration has to say for it. */
+struct mm__layout {
+  struct mm__placement whole;
+  struct mm__placed *fields; /* one for each child that mm__layout_has says; the caller's to free */
+  uint32_t count;
+};
+
+/* NULL, or a phrase that says why C cannot; `fields` is to be freed then, too. */
+const char *mm__layout_of(Dwarf_Die *aggregate, struct mm__layout *layout);
+bool mm__layout_has(Dwarf_Die *child);
 
 /* --- enum.c, typedef.c --- */
 
