@@ -31,6 +31,7 @@ static const struct name interrupt_ways[] = {{"deliver", MM_INTERRUPT_DELIVER},
 static const struct name lacks[] = {{"fsgsbase", MM_WITHOUT_FSGSBASE},
                                     {"inclusive", MM_WITHOUT_INCLUSIVE},
                                     {"keys", MM_WITHOUT_KEYS},
+                                    {"closing", MM_WITHOUT_CLOSING},
                                     {NULL, 0}};
 
 /* The value of one option is on top of the stack. */

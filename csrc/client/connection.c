@@ -117,7 +117,8 @@ static int check_config(const struct mm_config *config, struct mm_error *error) 
   if (config->interrupt > MM_INTERRUPT_WAIT)
     return mm__fail(error, MM_ERROR_ARGUMENT, "there is no way %u to take an interrupt",
                     config->interrupt);
-  if (config->without & ~(uint32_t)(MM_WITHOUT_FSGSBASE | MM_WITHOUT_INCLUSIVE | MM_WITHOUT_KEYS))
+  if (config->without & ~(uint32_t)(MM_WITHOUT_FSGSBASE | MM_WITHOUT_INCLUSIVE | MM_WITHOUT_KEYS |
+                                    MM_WITHOUT_CLOSING))
     return mm__fail(error, MM_ERROR_ARGUMENT, "there is nothing 0x%x to do without",
                     config->without);
   return MM_OK;

@@ -37,6 +37,7 @@ static void configure(const struct mm__host *host) {
     kept->anchor_offset = before.anchor_offset;
     kept->thread_started = before.thread_started;
     kept->without = before.without;
+    kept->rseq_offset = before.rseq_offset;
   }
   if (!kept->image_limit) kept->image_limit = 256;
   if (!kept->export_limit) kept->export_limit = 4096;
@@ -330,6 +331,13 @@ static int unmap(uint32_t slot, uint64_t serial, struct mm_error *error) {
   return mm__record_of(slot, serial) ? mm__image_unmap(slot, thread, error) : gone(error);
 }
 
+/* A thread that never crossed will, where it can. */
+static bool closes_client(const struct mm__record *record) {
+  uint64_t fs = mm__fs_read();
+  const struct mm__thread_record *thread = fs ? mm__thread_known(fs) : 0;
+  return record->key && (thread ? thread->closes : mm__closing);
+}
+
 static int list(uint32_t slot, struct mm_image_info *info, struct mm_error *error) {
   if (slot == 0 || slot >= MM__SLOT_COUNT || !mm__tables.records[slot].serial)
     return mm__fail(error, MM_ERROR_UNMAPPED, "no image is mapped in slot %u", slot);
@@ -346,6 +354,8 @@ static int list(uint32_t slot, struct mm_image_info *info, struct mm_error *erro
   info->sealed = record->sealed;
   info->stateless = record->stateless;
   info->strict = record->strict;
+  info->locked_down = mm__tables.locked_down;
+  info->closes_client = closes_client(record);
   info->base = MM__SLOT_BASE(slot);
   info->mapped_bytes = record->head.memory_bytes;
   info->file_bytes = record->file_bytes;

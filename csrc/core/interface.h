@@ -63,6 +63,7 @@ struct mm__host {
   uint64_t image_bytes_limit;
   uint32_t has_fsgsbase; /* AT_HWCAP2 bit 1: FS may be switched without a system call */
   uint32_t without;      /* bits of enum mm_without */
+  int64_t rseq_offset;   /* from FS, of what libc registers with rseq(2); 0: nothing */
   uint32_t configured;   /* 0: a later user without wishes of its own; what was configured stays */
 };
 

@@ -21,7 +21,6 @@
 
 #define MM__SIGNAL_COUNT          65
 #define MM__SIGNAL_BIT(signal)    (1ul << ((signal)-1)) /* in the kernel's masks: sigset_t */
-#define MM__THREAD_LIMIT          2048
 #define MM__DEFERRED_LIMIT        8
 #define MM__RANGE_LIMIT           16384ul
 #define MM__ALTERNATE_STACK_BYTES 0x10000ul
@@ -133,6 +132,8 @@ struct mm__thread_record {
   int32_t ending;        /* with this status, as soon as the call can be ended; 0: not */
   uint32_t strict_depth; /* calls of strict images inside one another */
   uint32_t open_keys;    /* bits of PKRU: of images that this thread is in */
+  uint32_t closes;       /* its own memory, in calls of images that have a key */
+  uint32_t took_rseq;    /* away from it, for that */
   uint32_t in_hook;      /* a fault of an on-map hook does not reset: the hooks would run again */
   siginfo_t deferred_info[MM__DEFERRED_LIMIT];
   struct mm__callback_frame *callback; /* the newest that runs */

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"
+#include "core/guard/keys.h"
 
 #include <asm/prctl.h>
 #include <errno.h>
@@ -146,6 +147,7 @@ struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error) {
   thread->anchor = anchor;
   mm__wiped.armed[thread->number] = 1;
   anchor->record = thread;
+  mm__keys_adopt(thread);
   if (mm__tables.host.thread_started) mm__tables.host.thread_started(anchor);
   if (is_child) mm__fork_reset(thread);
   return thread;
@@ -178,6 +180,7 @@ void mm__thread_disarm(struct mm__thread_record *thread) {
   mm__deadline_forget(thread);
   mm__call(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_OFF, 0, 0, 0);
   release_stack(anchor);
+  mm__keys_forsake(thread);
   anchor->record = 0;
   mm__thread_forget(thread);
 }

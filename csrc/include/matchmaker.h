@@ -145,6 +145,7 @@ enum mm_without {
   MM_WITHOUT_FSGSBASE = 1 << 0,  /* switch FS by system calls */
   MM_WITHOUT_INCLUSIVE = 1 << 1, /* trap system calls with a selector, as before Linux 6.17 */
   MM_WITHOUT_KEYS = 1 << 2,      /* without protection keys */
+  MM_WITHOUT_CLOSING = 1 << 3,   /* keys or not, images may write to the client's memory */
 };
 
 /* Zero is the default everywhere. */
@@ -185,7 +186,10 @@ struct mm_image_info {
   uint32_t segment_count;
   uint32_t dead;
   uint32_t sealed, stateless, strict;
-  uint64_t base;         /* the slot's first address */
+  uint32_t locked_down; /* 1: the process is, for good */
+  uint32_t
+      closes_client; /* 1: in calls of this thread the image cannot write to the client's memory */
+  uint64_t base;     /* the slot's first address */
   uint64_t mapped_bytes; /* address space of its segments */
   uint64_t file_bytes;
   uint64_t calls, faults;

@@ -40,9 +40,11 @@ chmod 755 "$root" # for who is not root
 mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root/$build/image"
 cp "$(command -v busybox)" "$root/bin/busybox"
 copy "$build/matchmaker-launch"
-for image in "$build"/image/*.mmi; do
+sources=$(for unit; do echo "spec/unit/${unit}_test.c"; done)
+for image in "$build"/image/*.mmi; do # those that the programs name
   name=$(basename "$image" .mmi)
-  [ -x "$build/fixture/$name" ] && copy "$build/fixture/$name"
+  # shellcheck disable=SC2086 # a list of paths
+  [ -x "$build/fixture/$name" ] && grep -qw "$name" $sources spec/unit/attack.h && copy "$build/fixture/$name"
 done
 for unit; do copy "$build/unit/${unit}_test"; done
 

@@ -57,12 +57,10 @@ static bool reads_from_the_client(struct target *target) {
          CHANGE;
 }
 
-static void take_treasure(void) { treasure = CHANGE; }
+static int answer(void) { return 42; }
 
 static bool jumps_into_the_client(struct target *target) {
-  treasure = 1;
-  ((int (*)(void (*)(void)))stub_of(target->image, "jump_to"))(take_treasure);
-  return treasure == CHANGE;
+  return ((int (*)(int (*)(void)))stub_of(target->image, "jump_to"))(answer) == 42;
 }
 
 /* --- calls that do not end well --- */
@@ -152,7 +150,8 @@ static const struct attack attacks[] = {
     {.name = "the image hands over a pointer", .run = hands_over_a_pointer},
     {.name = "the image hands over a pointer, the traps switched off",
      .run = hands_over_a_pointer,
-     .succeeds = BUT_LOCKDOWN,
+     .succeeds = {[NONE] = true, [PAGES] = true, [STRICT] = true},
+     .closes = true,
      .before = switches_traps_off},
     {.name = "the image forks", .run = forks},
     {.name = "the image sends a signal", .run = sends_a_signal},
@@ -161,7 +160,10 @@ static const struct attack attacks[] = {
      .succeeds = BUT_LOCKDOWN,
      .before = switches_traps_off},
     {.name = "the image opens a file", .run = opens_a_file},
-    {.name = "the image writes to the client", .run = writes_to_the_client, .succeeds = EVERYWHERE},
+    {.name = "the image writes to the client",
+     .run = writes_to_the_client,
+     .succeeds = BUT_KEYS,
+     .closes = true},
     {.name = "the image reads from the client",
      .run = reads_from_the_client,
      .succeeds = EVERYWHERE},

@@ -419,6 +419,7 @@ static const struct attack attacks[] = {
     {.name = "a restartable sequence in the Matchmaker",
      .run = is_interrupted,
      .succeeds = BUT_KEYS,
+     .closes = true,
      .applies = has_rseq},
 };
 

@@ -112,6 +112,7 @@ void mm__callback_finish(struct mm__callback_frame *frame) {
   struct mm__state *state = &mm__states[frame->slot];
   struct mm__outcome outcome = {.status = MM_OK};
   mm__keys_apply(thread); /* the client may have left a signal handler by a jump */
+  mm__keys_keep(thread);
   thread->callback = frame->outer;
   state->stack = frame->image_mark;
   thread->anchor->selector = 1;

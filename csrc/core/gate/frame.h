@@ -23,7 +23,10 @@
 #define MM__FRAME_SELF         88
 #define MM__FRAME_CALLER_STACK 96
 #define MM__FRAME_STACK_BYTES  104
+#define MM__FRAME_RIGHTS       112
 #define MM__FRAME_BYTES        192
+
+#define MM__THREAD_LIMIT 2048
 
 /* A slot's state: its newest frame comes first, and its size is a power of two, for the assembly.
  * */
@@ -45,7 +48,9 @@ struct mm__frame {
   uint64_t self;
   uint64_t caller_stack; /* the caller's stack arguments */
   uint64_t stack_bytes;  /* how many there are */
-  uint64_t host_fs;      /* the caller's FS: inside the arena when the caller is an image */
+  uint32_t rights;       /* index in mm__rights, if the client is closed in this call; else 0 */
+  uint32_t reserved;
+  uint64_t host_fs; /* the caller's FS: inside the arena when the caller is an image */
   uint64_t host_mask;
   struct mm__thread *thread;
   struct mm__frame *outer;      /* of this thread */
@@ -54,7 +59,6 @@ struct mm__frame {
   uint64_t caller_mark;         /* the calling image's stack mark before this call */
   uint32_t slot, export_index;
   uint32_t masked;
-  uint32_t reserved;
 };
 
 #define MM__FRAME_CHECK(field, offset)                                                             \
@@ -76,6 +80,7 @@ MM__FRAME_CHECK(x87_result, MM__FRAME_X87_RESULT);
 MM__FRAME_CHECK(self, MM__FRAME_SELF);
 MM__FRAME_CHECK(caller_stack, MM__FRAME_CALLER_STACK);
 MM__FRAME_CHECK(stack_bytes, MM__FRAME_STACK_BYTES);
+MM__FRAME_CHECK(rights, MM__FRAME_RIGHTS);
 _Static_assert(sizeof(struct mm__frame) <= MM__FRAME_BYTES, "the frame fits");
 #endif
 #endif

@@ -130,10 +130,12 @@ static void cross(struct mm__frame *frame, const struct mm__record *record,
   frame->image_mxcsr = record->mxcsr;
   frame->image_x87 = record->x87_control;
   if (!frame->stack_bytes) frame->stack_bytes = entry->stack_bytes;
+  struct mm__thread_record *thread = (struct mm__thread_record *)frame->thread;
+  frame->rights = record->key ? mm__keys_keep(thread) : 0;
   mm__fs_write(record->tls_base);
   frame->image_stack = (state->stack - frame->stack_bytes) & ~15ul;
   state->stack = frame->image_stack;
-  ((struct mm__thread_record *)frame->thread)->anchor->selector = 1;
+  thread->anchor->selector = 1;
   state->calls++;
   state->is_used = 1;
 }

@@ -1,7 +1,10 @@
 /* core/guard/keys.c - PKRU, and who may have what open in it. docs/gate.md argues the design. */
 #include "core/guard/keys.h"
 
+#include <errno.h>
+#include <linux/rseq.h>
 #include <sys/mman.h>
+#include <sys/utsname.h>
 
 #define BITS(key)     (3u << 2 * (key)) /* access disable, write disable: Intel SDM vol. 3, 4.6.2 */
 #define NO_WRITE(key) (2u << 2 * (key))
@@ -12,6 +15,8 @@ static struct {
   uint32_t rest;     /* what these bits are at rest */
   uint32_t readable; /* of keys that some thread may have been left able to read with */
 } keys;
+
+uint32_t mm__rights[MM__THREAD_LIMIT + 1], mm__closing;
 
 static uint32_t read_rights(void) {
   uint32_t rights;
@@ -34,17 +39,38 @@ static void write_rights(const struct mm__thread_record *thread) {
   uint32_t rights = (read_rights() & ~keys.taken) | rights_of(thread);
   __asm__ volatile("wrpkru" : "+a"(rights), "+r"(thread) : "c"(0), "d"(0) : "memory");
   if (is_record(thread) && (rights & keys.taken) == rights_of(thread)) return;
+  mm__keys_forged(rights);
+}
+
+_Noreturn void mm__keys_forged(uint32_t rights) {
   mm__say("PKRU is %x: somebody else opened it", rights);
   mm__call(SYS_kill, mm__call(SYS_getpid), SIGKILL);
+  __builtin_unreachable();
+}
+
+/* Linux 6.12 opens every key before it writes a signal's frame (sig_prepare_pkru in
+ * arch/x86/kernel/signal.c); older ones kill a process whose alternate stack is closed. */
+static bool opens_for_signals(void) {
+  struct utsname name;
+  unsigned parts[2] = {0}, part = 0;
+  if (mm__failed(mm__call(SYS_uname, &name))) return false;
+  for (const char *c = name.release; part < 2 && (*c == '.' || (*c >= '0' && *c <= '9')); c++)
+    if (*c == '.')
+      part++;
+    else
+      parts[part] = parts[part] * 10 + (unsigned)(*c - '0');
+  return parts[0] > 6 || (parts[0] == 6 && parts[1] >= 12);
 }
 
 void mm__keys_start(void) {
   memset(&keys, 0, sizeof keys);
-  mm__tables.has_keys = 0;
+  mm__tables.has_keys = mm__closing = 0;
   if (mm__tables.host.without & MM_WITHOUT_KEYS) return;
   long key = mm__call(SYS_pkey_alloc, 0, PKEY_DISABLE_ACCESS);
   if (mm__failed(key)) return;
   mm__tables.has_keys = 1;
+  mm__closing =
+      mm__has_fsgsbase && !(mm__tables.host.without & MM_WITHOUT_CLOSING) && opens_for_signals();
   mm__call(SYS_pkey_free, key);
 }
 
@@ -86,6 +112,50 @@ void mm__key_close(struct mm__thread_record *thread, uint32_t key) {
   if (!key) return;
   thread->open_keys &= ~BITS(key);
   write_rights(thread);
+  mm__keys_keep(thread); /* for the image that called */
+}
+
+uint32_t mm__keys_keep(const struct mm__thread_record *thread) {
+  if (!thread->closes) return 0;
+  mm__rights[thread->number + 1] = read_rights() | NO_WRITE(0);
+  return thread->number + 1;
+}
+
+/* --- restartable sequences: the kernel writes to their area whenever the thread was preempted, with
+ * the thread's own rights: rseq(2). So the thread has to do without; libc then asks getcpu(2). --- */
+
+#define RSEQ_BYTES     32u /* of what libc registers */
+#define RSEQ_SIGNATURE 0x53053053u
+
+static long change_rseq(const void *area, int flags) {
+  return mm__call(SYS_rseq, area, RSEQ_BYTES, flags, RSEQ_SIGNATURE);
+}
+
+static const void *rseq_of(const struct mm__thread_record *thread) {
+  return (const void *)(thread->fs + (uint64_t)mm__tables.host.rseq_offset);
+}
+
+/* Somebody else's area cannot be found out; that there is none, can. */
+static bool has_none(void) {
+  struct {
+    uint8_t bytes[RSEQ_BYTES];
+  } area __attribute__((aligned(32)));
+  memset(&area, 0, sizeof area);
+  long result = change_rseq(&area, 0);
+  if (!mm__failed(result)) result = change_rseq(&area, RSEQ_FLAG_UNREGISTER);
+  return !mm__failed(result) || result == -ENOSYS;
+}
+
+void mm__keys_adopt(struct mm__thread_record *thread) {
+  if (!mm__closing) return;
+  if (mm__tables.host.rseq_offset)
+    thread->took_rseq |= !mm__failed(change_rseq(rseq_of(thread), RSEQ_FLAG_UNREGISTER));
+  thread->closes = has_none();
+}
+
+void mm__keys_forsake(struct mm__thread_record *thread) {
+  mm__rights[thread->number + 1] = 0;
+  if (thread->took_rseq) change_rseq(rseq_of(thread), 0);
 }
 
 void mm__keys_apply(const struct mm__thread_record *thread) {

@@ -141,8 +141,13 @@ static unsigned trace_bits(const char *words) {
   return bits;
 }
 
+/* glibc's, since 2.35. */
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const unsigned __rseq_size __attribute__((weak));
+
 void mm__host_defaults(struct mm__host *host) {
   host->size_bytes = sizeof *host;
   host->has_fsgsbase = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) != 0;
+  if (&__rseq_size && __rseq_size) host->rseq_offset = __rseq_offset;
   host->trace = trace_bits(getenv("MM_TRACE"));
 }

@@ -61,6 +61,7 @@ mm__callback_enter:
     /* psABI 3.2.3: the x87 registers are empty at a call, whatever the image thinks. */
     emms
     clear_harmful_flags
+    change_rights mm__rights_open
     movq %rsp, %rdi
     movq %r11, %rsi
     call mm__callback_prepare
@@ -86,6 +87,7 @@ mm__callback_enter:
     movq %rdx, MM__CALLBACK_RDX(%rbx)
     movq %rbx, %rdi
     call mm__callback_finish
+    change_rights mm__rights_close
     /* The image's floating-point environment as it was, flags and all. */
     ldmxcsr MM__CALLBACK_IMAGE_MXCSR(%rbx)
     fnstcw MM__CALLBACK_HOST_X87(%rbx)

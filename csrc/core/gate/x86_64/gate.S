@@ -49,10 +49,11 @@ mm__gate_enter:
     movq %rax, MM__FRAME_CALLER_STACK(%rsp)
     /* Check, lock, open, switch FS: in C, which knows no FS, no vector register and no libc. */
     movq %rsp, %rbx
-    movq %rsp, %rdi
-    movq %r11, %rsi
     /* An image that calls another one may have set DF and AC: our C need not be aligned. */
     clear_harmful_flags
+    change_rights mm__rights_open
+    movq %rsp, %rdi
+    movq %r11, %rsi
     call mm__gate_prepare
     testq %rax, %rax
     jz .Lrefused
@@ -66,7 +67,9 @@ mm__gate_enter:
     movq MM__FRAME_CALLER_STACK(%rbx), %rsi
     movq MM__FRAME_IMAGE_STACK(%rbx), %rdi
     rep movsq
-8:  /* Over to the image's stack, with the argument registers as they came. */
+8:  /* From here on the client's memory can only be read. */
+    change_rights mm__rights_close
+    /* Over to the image's stack, with the argument registers as they came. */
     movq MM__FRAME_RDI(%rbx), %rdi
     movq MM__FRAME_RSI(%rbx), %rsi
     movq MM__FRAME_RDX(%rbx), %rdx
@@ -85,6 +88,11 @@ mm__gate_enter:
     xorl %ebx, %ebx
     call *%r11
     /* Back. From here on only rax, rdx, xmm0, xmm1, st(0) and st(1) may be believed. */
+    movq %rax, %r12
+    movq %rdx, %r13
+    change_rights mm__rights_open
+    movq %r12, %rax
+    movq %r13, %rdx
     cmpl $0, mm__has_fsgsbase(%rip)
     je .Lslow_fs
     rdfsbase %rcx
@@ -130,6 +138,8 @@ mm__gate_enter:
     call mm__gate_finish
 .Lleave:
     ldmxcsr MM__FRAME_HOST_MXCSR(%rbx)
+    /* The caller may be an image. */
+    change_rights mm__rights_close
     movq MM__FRAME_RAX(%rbx), %rax
     movq MM__FRAME_RDX(%rbx), %rdx
     addq $SAVED_BYTES, %rsp
@@ -196,6 +206,7 @@ mm__gate_enter:
 mm__gate_fault:
     cld
     fninit
+    change_rights mm__rights_open
     leaq (SAVED_BYTES + 40)(%rbx), %rbp
     movq %rbx, %rdi
     call mm__gate_finish_fault
