@@ -147,7 +147,8 @@ describe("matchmaker doctor", function()
     local text = output("doctor")
     assert.matches("kernel +yes", text)
     for line in text:gmatch("[^\n]+ no[^\n]*\n[^\n]*") do assert.matches("\n +without: ", line) end
-    for _, row in ipairs { "FSGSBASE", "protection keys", "seccomp", "inclusive dispatch",
+    for _, row in ipairs { "FSGSBASE", "protection keys", "closed client", "seccomp",
+                           "inclusive dispatch",
                            "PAGEMAP_SCAN", "list of clients", "Lua versions", "line editor" } do
       assert.matches("\n" .. row .. " +%a+", text)
     end

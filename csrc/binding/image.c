@@ -174,6 +174,10 @@ void mm__push_info(lua_State *L, const struct mm_image_info *info) {
   lua_setfield(L, -2, "sealed");
   lua_pushboolean(L, info->strict != 0);
   lua_setfield(L, -2, "strict");
+  lua_pushboolean(L, info->locked_down != 0);
+  lua_setfield(L, -2, "locked_down");
+  lua_pushboolean(L, info->closes_client != 0);
+  lua_setfield(L, -2, "closes_client");
   lua_pushboolean(L, info->stateless != 0);
   lua_setfield(L, -2, "stateless");
   mm__set_number(L, "slot", info->slot);

@@ -235,10 +235,9 @@ static int stage(const struct mm__hold *hold, const void *bytes, uint64_t size, 
                     "the arguments are %lu bytes long, the mailbox holds %lu", start_at + size,
                     room);
   mm__guard_open_mailbox(record, state, low + start_at + size);
-  if (bytes)
-    memcpy((void *)(low + start_at), bytes, size);
-  else
-    memset((void *)(low + start_at), 0, size);
+  char *to = (char *)low + start_at;
+  memset(bytes ? to + size - 1 : to, 0, bytes ? 1 : size);
+  if (bytes) memcpy(to, bytes, size - 1); /* its end may have changed by now */
   state->mailbox_used = start_at + size;
   *address = low + start_at;
   return MM_OK;

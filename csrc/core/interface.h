@@ -161,8 +161,9 @@ struct mm__core_table {
   /* Within a hold: the next call has so many bytes of arguments on the stack, whatever its export's
    * type says: it is variadic. MM_ERROR_LIMIT. */
   int (*stack)(const struct mm__hold *hold, uint64_t bytes, struct mm_error *error);
-  /* Within a hold: copies bytes (NULL: zeros) into the image's mailbox and says where they are; the
-   * end of the hold empties it. MM_ERROR_LIMIT when it is full. */
+  /* Within a hold: copies a string of `size` bytes, the last of them NUL, whatever becomes of it
+   * meanwhile (NULL: zeros), into the image's mailbox and says where it is; the end of the hold
+   * empties it. MM_ERROR_LIMIT when it is full. */
   int (*stage)(const struct mm__hold *hold, const void *bytes, uint64_t size, uint64_t *address,
                struct mm_error *error);
   /* Within a hold: the length of a string of the image, if a NUL comes within `limit` readable

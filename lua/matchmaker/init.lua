@@ -45,6 +45,8 @@ local core = require "matchmaker.core"
 ---@field dead boolean
 ---@field sealed boolean
 ---@field strict boolean
+---@field locked_down boolean the process is, for good
+---@field closes_client boolean in calls of this thread the image cannot write to the client's memory
 ---@field stateless boolean
 ---@field refused? { call: string, path?: string, count: integer }[] of image:info(): the system calls
 --- that were refused since it was mapped

@@ -21,6 +21,12 @@ local function lua_versions()
   return list
 end
 
+local function is_since(release, major, minor)
+  local a, b = release:match("^(%d+)%.(%d+)")
+  a, b = tonumber(a) or 0, tonumber(b) or 0
+  return a > major or a == major and b >= minor
+end
+
 local function has_editor() return core_found and core.terminal.open_editor() end
 
 local function examine()
@@ -49,9 +55,12 @@ local function examine()
       "FS is switched by system calls, two for each call of an image"),
     row("protection keys", machine.keys, nil,
       "no guard `keys`: images are guarded by `pages`, with system calls around calls"),
+    row("closed client", machine.keys and machine.fsgsbase and is_since(release, 6, 12), nil,
+      "image code can write to the client's memory: `keys` keeps it from that since Linux 6.12"),
     row("PAGEMAP_SCAN", machine.pagemap_scan, nil,
       "a reset of a large image under the guards `open` and `keys` gives back all of its memory"),
-    row("seccomp", actions:find("errno", 1, true), nil, "no `mm.lockdown()`"),
+    row("seccomp", actions:find("errno", 1, true), nil,
+      "no `mm.lockdown()`: a client gets around the guards by system calls"),
     row("list of clients", list and not lack, lack and tostring(lack),
       "`matchmaker ps` does not see the clients"),
     row("Lua versions", #luas > 0, table.concat(luas, " "), "no Lua can load the module"),
