@@ -1,5 +1,5 @@
-/* launch/debug.h - exports whose prototypes and types the debug information knows: DWARF 4 and 5, in
- * the modules themselves, beside them (.gnu_debuglink, .dwo) or under /usr/lib/debug.
+/* launch/debug.h - exports whose prototypes and types the debug information knows: DWARF 4 and 5,
+ * in the modules themselves, beside them (.gnu_debuglink, .dwo) or under /usr/lib/debug.
  * Owns:    all that libdw reads, until mm__debug_close.
  * Threads: one.
  * Signals: none are touched.
@@ -13,7 +13,8 @@
 
 struct mm__debug;
 
-/* That a module has no debug information is no error before something of it is exported. `process` and `builder`, which gets the types and exports, must live as long. */
+/* That a module has no debug information is no error before something of it is exported. `process`
+ * and `builder`, which gets the types and exports, must live as long. */
 int mm__debug_open(struct mm__debug **debug, const struct mm__process *process,
                    struct mm__builder *builder, struct mm_error *error);
 void mm__debug_close(struct mm__debug *debug); /* NULL is allowed */

@@ -9,8 +9,9 @@
 
 struct pair {
   const struct mm__registry *a, *b;
-  uint32_t
-      steps; /* hostile types name each other many times over, and the ways through them multiply with the depth */
+  /* Hostile types name each other many times over, and the ways through them multiply with the
+   * depth. */
+  uint32_t steps;
 };
 
 static bool equal(struct pair *in, uint32_t index_a, uint32_t index_b, int depth);
