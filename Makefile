@@ -185,7 +185,7 @@ run-check-long: all fixtures examples $(B)/bench/daemon
 	@MM_BUILD=$(B) luajit tools/check.lua --lint --long $(LUAS)
 run-soak: all fixtures
 	@MM_SOAK_CALLS=$(SOAK_CALLS) MM_SOAK_SEED=$(SOAK_SEED) $(B)/unit/soak_test $$(mktemp -d)
-run-bench: all examples $(addprefix $(B)/bench/,add.so spell.so protect.so daemon mmap_floor) $(B)/image/math.mmi $(B)/fixture/big
+run-bench: all examples $(addprefix $(B)/bench/,add.so spell.so protect.so daemon mmap_floor) $(B)/image/math.mmi $(B)/image/callback.mmi $(B)/fixture/big
 	@$(RUN) bench/bench.lua
 
 demo: ## the main job on real input: spell-check a text through an image

@@ -178,6 +178,72 @@ local function spell_calls(spell_image, aff, dic, socket, able)
   return { title = "One call: spell(word)", rows = rows }
 end
 
+-- ---- other calls ----
+
+local QUERY = "select flags from word where text = '" .. WORD .. "'"
+
+-- A point query in an image that a Lua script made: SQL is compiled, run, and made into a string by
+-- LuaJIT, in the image.
+local function query_calls(dic)
+  local path = FOLDER .. "words.mmi"
+  run(("%s/matchmaker-launch -o %s luajit examples/03_sqlite/server.lua %s 2>&1"):format(BUILD,
+    quote(path), quote(dic)))
+  local name, floor = by_mprotect(path, "query", QUERY)
+  return {
+    title = "One call: a point query of SQLite",
+    rows = {
+      { name = "image, guard open", ours = true,
+        measure = in_image(path, { guard = "open" }, "query", "a", QUERY) },
+      { name = "image, guard pages, left open", ours = true,
+        measure = in_open(path, "query", "a", QUERY) },
+      { name = name, measure = floor },
+      { name = "image, guard pages", ours = true,
+        measure = in_image(path, nil, "query", "a", QUERY) },
+    },
+  }
+end
+
+local function by_other_lua(what)
+  local command = ("LUA_CPATH='%s/lua/lua5.1/?.so' lua5.1 bench/other_lua.lua %s %s"):format(BUILD,
+    BUILD, what)
+  return function() return run_number(command) end
+end
+
+-- Under the guard `open`: what the ways in cost, not the guard. cffi-lua, which gives PUC Lua an
+-- FFI by libffi, has no package here.
+local function ways(math_image, callback_image)
+  local function in_open_image(call)
+    return function()
+      local image = assert(mm.request_map(math_image, { guard = "open" }))
+      local ns = measure.call(call, "a, i % 1000, 1", image)
+      assert(image:unmap())
+      return ns
+    end
+  end
+  local rows = {
+    { name = has_ffi and "LuaJIT, straight through its FFI" or "by libffi", ours = true,
+      measure = in_image(math_image, { guard = "open" }, "add", "i % 1000, 1") },
+    { name = "by name, through libffi", ours = true,
+      measure = in_open_image(function(image, x, y)
+        return mm.request_call(image, "add", x, y)
+      end) },
+    { name = "and the image calls back into Lua", ours = true,
+      measure = function()
+        local image = assert(mm.request_map(callback_image, { guard = "open" }))
+        local back = image:callback("int (int)", function(x) return x end)
+        local ns = measure.call(image.exports.apply, "a, i % 1000", back)
+        assert(image:unmap())
+        return ns
+      end },
+  }
+  if run "command -v lua5.1" ~= "" then
+    rows[#rows + 1] = { name = "Lua 5.1: a Lua C function", measure = by_other_lua "function" }
+    rows[#rows + 1] = { name = "Lua 5.1: image, through libffi", ours = true,
+      measure = by_other_lua "image" }
+  end
+  return { title = "One call: add(a, b), guard open, by the way it is made", rows = rows }
+end
+
 -- ---- maps ----
 
 local function floor_of(path)
@@ -251,10 +317,11 @@ local function starts(spell_image, aff, dic)
   }
 end
 
--- All of its memory resident, as after long use.
+-- All of its memory resident, as after long use: where a page is read, the kernel maps the 16 that
+-- lie around it.
 local function resident(image)
   image:open(function()
-    for page = 0, image.exports.pages() - 1 do image.exports.sum_page(page) end
+    for page = 0, image.exports.pages() - 1, 16 do image.exports.sum_page(page) end
   end)
 end
 
@@ -276,25 +343,31 @@ local function sizes(images)
   return { title = "One call: add(a, b), guard pages, by the image's size", rows = rows }
 end
 
-local function resets(image)
-  local rows = {}
+local function reset_row(image, guard, pages)
+  return {
+    name = ("%s, guard %s: %d page%s changed"):format(image.name, guard, pages,
+      pages == 1 and "" or "s"),
+    ours = true,
+    measure = function()
+      local mapped = assert(mm.request_map(image.path, { guard = guard }))
+      resident(mapped)
+      mapped.exports.touch(pages)
+      local start = measure.now()
+      assert(mapped:reset())
+      local ns = measure.now() - start
+      assert(mapped:unmap())
+      return ns
+    end,
+  }
+end
+
+local function resets(images)
+  local rows, large = {}, images[#images]
   for _, pages in ipairs { 1, 10, 100, 1000 } do
-    rows[#rows + 1] = {
-      name = ("%d page%s changed"):format(pages, pages == 1 and "" or "s"),
-      ours = true,
-      measure = function()
-        local mapped = assert(mm.request_map(image.path))
-        resident(mapped)
-        mapped.exports.touch(pages)
-        local start = measure.now()
-        assert(mapped:reset())
-        local ns = measure.now() - start
-        assert(mapped:unmap())
-        return ns
-      end,
-    }
+    rows[#rows + 1] = reset_row(large, "pages", pages)
   end
-  return { title = ("Reset of an image of %s, all resident"):format(image.name), rows = rows }
+  for i = 2, #images do rows[#rows + 1] = reset_row(images[i], "open", 10) end
+  return { title = "Reset of an image, all resident", rows = rows }
 end
 
 -- ---- output ----
@@ -306,8 +379,9 @@ local function print_section(section)
     local base = section.rows[row.base or 1].ns
     local ratio = row.ns / base
     row.ratio = ratio
-    print(("  %-48s %10s   %s"):format(row.name, measure.text(row.ns),
-      row.ns == base and "1" or (ratio < 10 and "x %.2g" or "x %.0f"):format(ratio)))
+    print(("  %-48s %10s   %-9s %10s"):format(row.name, measure.text(row.ns),
+      row.ns == base and "1" or (ratio < 10 and "x %.2g" or "x %.0f"):format(ratio),
+      measure.text(row.least)))
   end
 end
 
@@ -374,11 +448,14 @@ local sections = {
   maps(images),
   add_calls(spell_image, math_image, socket, able),
   spell_calls(spell_image, aff, dic, socket, able),
+  query_calls(dic),
+  ways(math_image, BUILD .. "/image/callback.mmi"),
   images[2] and sizes(images) or nil,
-  images[2] and resets(images[#images]) or nil,
+  images[2] and resets(images) or nil,
 }
 local facts = machine()
-print(("%s, Linux %s, %s; medians of %d rounds in turn"):format(facts.processor, facts.kernel,
+print(("%s, Linux %s, %s; medians of up to %d rounds in turn, "
+  .. "their ratios, and the least"):format(facts.processor, facts.kernel,
   facts.lua, ROUNDS))
 for _, section in ipairs(sections) do
   measure.rounds(section.rows, ROUNDS)
