@@ -4,6 +4,7 @@
 #include "base/format.h"
 #include "client/client.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -201,6 +202,15 @@ int mm__function_call(struct mm_function *function, const struct mm__value *valu
   return mm__function_call_within(function, 0, values, result, error);
 }
 
+/* The image could not be taken; of a dead one the Matchmaker says why. */
+static int not_entered(const struct calling *calling, int status) {
+  char text[sizeof calling->error->message];
+  if (status == MM_ERROR_BUSY || !calling->error) return status; /* its message says why */
+  const char *why = status == MM_ERROR_DEAD ? calling->error->message : mm_error_text(status);
+  snprintf(text, sizeof text, "%s", why);
+  return mm__fail(calling->error, status, "%s: %s", name_of(calling->function), text);
+}
+
 int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
                              const struct mm__value *values, struct mm__value *result,
                              struct mm_error *error) {
@@ -208,10 +218,13 @@ int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
   uint32_t count = function->type->member_count;
   struct calling calling = {mm__core(error), function, {0}, error};
   if (!calling.core) return MM_ERROR_NOT_CONNECTED;
+  mm__image_use(image);
   int status = calling.core->enter(image->slot, image->serial, &calling.hold, error);
-  if (status == MM_ERROR_BUSY) return status; /* its message says why */
-  if (status != MM_OK)
-    return mm__fail(error, status, "%s: %s", name_of(function), mm_error_text(status));
+  if (status != MM_OK) {
+    not_entered(&calling, status);
+    mm__image_drop(image);
+    return status;
+  }
   if (timeout_ns) status = calling.core->limit(&calling.hold, timeout_ns, error);
   void *arguments[count + 1];
   const char *staged[count + 1];
@@ -232,7 +245,7 @@ int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
   }
   if (status == MM_OK) status = cross(&calling, arguments, result);
   calling.core->leave(&calling.hold);
-  if (image->is_released) mm_image_release(image);
+  mm__image_drop(image);
   return status;
 }
 

@@ -32,11 +32,15 @@ struct mm_image {
   struct mm__registry types;        /* what it has so far */
   struct mm__callback_type *callback_types;
   struct mm_callback *callbacks, *released_callbacks; /* the latter ran still, when last seen */
-  bool is_released;                                   /* while a call was running */
+  uint32_t users;                                     /* who holds it, and calls that run */
   bool is_mapped;                                     /* as far as this handle knows */
   uint32_t *callable;    /* the binding's: set to whether its stubs may be called as they are */
   struct mm_image *next; /* of all handles */
 };
+
+/* A call of it begins, and has ended: whoever comes last frees the handle. */
+void mm__image_use(struct mm_image *image);
+void mm__image_drop(struct mm_image *image);
 
 /* How the last call through a stub in this thread ended; as mm_take_fault, which tells more. */
 int32_t mm__call_status(void);

@@ -18,14 +18,15 @@ static void add_handle(struct mm_image *image) {
   pthread_mutex_unlock(&lock);
 }
 
-static void remove_handle(struct mm_image *image) {
+/* Takes the handle off the list; without one, any that nobody uses any more. NULL: there is none. */
+static struct mm_image *remove_handle(const struct mm_image *image) {
   pthread_mutex_lock(&lock);
-  for (struct mm_image **at = &handles; *at; at = &(*at)->next)
-    if (*at == image) {
-      *at = image->next;
-      break;
-    }
+  struct mm_image **at = &handles;
+  while (*at && (image ? *at != image : (*at)->users != 0)) at = &(*at)->next;
+  struct mm_image *found = *at;
+  if (found) *at = found->next;
   pthread_mutex_unlock(&lock);
+  return found;
 }
 
 struct mm_image *mm__image_in_slot(uint32_t slot) {
@@ -70,6 +71,74 @@ void mm__images_forked(void) {
   pthread_mutex_init(&lock, NULL);
   for (struct mm_image *image = handles; image; image = image->next)
     pthread_mutex_init(&image->lock, NULL);
+}
+
+static void free_functions(struct mm_function *function) {
+  while (function) {
+    struct mm_function *next = function->next;
+    mm__thunk_free(function->thunk);
+    mm__builder_free(function->builder);
+    free(function);
+    function = next;
+  }
+}
+
+static void free_handle(struct mm_image *image) {
+  mm__callbacks_release(image);
+  free_functions(image->functions);
+  mm__symbol_table_free(image->symbols);
+  mm__heap_close(image->heap);
+  mm__builder_free(image->builder);
+  pthread_mutex_destroy(&image->lock);
+  free(image->block);
+  free(image->path);
+  free(image);
+}
+
+/* Unmaps the image, now or, where calls are running, when the last of them ends. */
+static int retire(const struct mm_image *image) {
+  const struct mm__core_table *core = mm__core(NULL);
+  if (!core || !image->serial) return MM_ERROR_UNMAPPED;
+  int status = core->retire(image->slot, image->serial, NULL);
+  if (status == MM_OK) mm__list_update();
+  return status;
+}
+
+/* Nobody uses the handle; it is off the list. While its image is still mapped it goes back there, for
+ * the next occasion. */
+static bool try_to_free(struct mm_image *image) {
+  int status = retire(image);
+  bool is_gone = status == MM_OK || status == MM_ERROR_UNMAPPED;
+  if (is_gone)
+    free_handle(image);
+  else
+    add_handle(image);
+  return is_gone;
+}
+
+/* Handles whose images were still mapped when they were let go of: a call through a plain pointer
+ * was running, or the kernel refused. */
+static void free_unused(void) {
+  struct mm_image *image;
+  do image = remove_handle(NULL);
+  while (image && try_to_free(image));
+}
+
+void mm__image_use(struct mm_image *image) {
+  __atomic_fetch_add(&image->users, 1, __ATOMIC_SEQ_CST);
+}
+
+void mm__image_drop(struct mm_image *image) {
+  if (__atomic_sub_fetch(&image->users, 1, __ATOMIC_SEQ_CST) == 0 && remove_handle(image))
+    try_to_free(image);
+}
+
+void mm_image_release(struct mm_image *image) {
+  if (!image) return;
+  free_unused();
+  image->callable = NULL;
+  retire(image);
+  mm__image_drop(image);
 }
 
 /* The registry was checked by the Matchmaker; the copy is the same bytes at another address. */
@@ -118,8 +187,10 @@ int mm_request_map(const char *path, const struct mm_map_options *options, struc
   const struct mm__core_table *core = mm__core(error);
   if (!core) return MM_ERROR_NOT_CONNECTED;
   if (!image) return mm__fail(error, MM_ERROR_NULL, "mm_request_map got a null pointer");
+  free_unused();
   struct mm_image *handle = calloc(1, sizeof *handle);
   if (!handle) return mm__fail(error, MM_ERROR_MEMORY, "%s: out of memory", path);
+  handle->users = 1;
   pthread_mutex_init(&handle->lock, NULL);
   add_handle(handle);
   int status = fill_handle(core, handle, path, options, error);
@@ -130,36 +201,6 @@ int mm_request_map(const char *path, const struct mm_map_options *options, struc
     *image = handle;
   if (status == MM_OK) mm__list_update();
   return status;
-}
-
-static void free_functions(struct mm_function *function) {
-  while (function) {
-    struct mm_function *next = function->next;
-    mm__thunk_free(function->thunk);
-    mm__builder_free(function->builder);
-    free(function);
-    function = next;
-  }
-}
-
-void mm_image_release(struct mm_image *image) {
-  if (!image) return;
-  const struct mm__core_table *core = mm__core(NULL);
-  int status =
-      core && image->serial ? core->unmap(image->slot, image->serial, NULL) : MM_ERROR_UNMAPPED;
-  image->is_released = status == MM_ERROR_BUSY;
-  if (image->is_released) return; /* a callback of it runs: the end of its call does the rest */
-  remove_handle(image);
-  if (status == MM_OK) mm__list_update();
-  mm__callbacks_release(image);
-  free_functions(image->functions);
-  mm__symbol_table_free(image->symbols);
-  mm__heap_close(image->heap);
-  mm__builder_free(image->builder);
-  pthread_mutex_destroy(&image->lock);
-  free(image->block);
-  free(image->path);
-  free(image);
 }
 
 /* C11 6.5.2.2, 6: what is narrower than an int, and float, goes promoted. */

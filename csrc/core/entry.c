@@ -337,6 +337,12 @@ static bool closes_client(const struct mm__record *record) {
   return record->key && (thread ? thread->closes : mm__closing);
 }
 
+static int retire(uint32_t slot, uint64_t serial, struct mm_error *error) {
+  struct mm__thread_record *thread;
+  int status = mm__thread_find(&thread, error);
+  return status == MM_OK ? mm__image_retire(slot, serial, thread, error) : status;
+}
+
 static int list(uint32_t slot, struct mm_image_info *info, struct mm_error *error) {
   if (slot == 0 || slot >= MM__SLOT_COUNT || !mm__tables.records[slot].serial)
     return mm__fail(error, MM_ERROR_UNMAPPED, "no image is mapped in slot %u", slot);
@@ -406,6 +412,7 @@ __attribute__((section(".core_table"), used)) const struct mm__core_table mm__co
     .outcome = outcome_of,
     .reset = reset,
     .unmap = unmap,
+    .retire = retire,
     .list = list,
     .refused = refused,
     .lockdown = mm__lockdown,

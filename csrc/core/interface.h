@@ -197,6 +197,8 @@ struct mm__core_table {
   int (*outcome)(struct mm_error *error);
   int (*reset)(uint32_t slot, uint64_t serial, struct mm_error *error);
   int (*unmap)(uint32_t slot, uint64_t serial, struct mm_error *error);
+  /* The same, but when a call is running, MM_ERROR_BUSY, the image is unmapped at its end. */
+  int (*retire)(uint32_t slot, uint64_t serial, struct mm_error *error);
   /* The facts of the mapped image in `slot`. */
   int (*list)(uint32_t slot, struct mm_image_info *info, struct mm_error *error);
   /* What it was refused, by index. MM_ERROR_UNMAPPED, MM_ERROR_ARGUMENT past the end. */

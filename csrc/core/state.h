@@ -106,6 +106,7 @@ struct mm__state {
   uint32_t is_used;     /* a call ran since the last reset */
   uint32_t kept_open;   /* the guard stays open until the hold ends */
   uint32_t all_written; /* which pages were written since the last reset is not known */
+  uint32_t retired;     /* its client has let go of it: whoever leaves last unmaps it */
   uint64_t calls, faults, guard_changes;
   struct mm__slot_map map;
   uint64_t refused_threads;

@@ -328,8 +328,9 @@ MM_API int mm_reset(struct mm_image *image, struct mm_error *error);
  * MM_ERROR_UNMAPPED, MM_ERROR_BUSY. */
 MM_API int mm_unmap(struct mm_image *image, struct mm_error *error);
 
-/* Unmaps the image if it still is mapped, and frees the handle, its functions and its callbacks; in
- * a callback of the image, when the call that called back has ended. NULL is allowed. */
+/* Unmaps the image if it still is mapped, and frees the handle, its functions and its callbacks.
+ * While calls of it run, in this thread or in others, the last of them to end unmaps it, and the
+ * handle lives as long as they do. NULL is allowed. */
 MM_API void mm_image_release(struct mm_image *image);
 
 /* Facts about one image, or about the mapped image number `index`, counted from 0

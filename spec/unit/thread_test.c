@@ -425,6 +425,77 @@ static void a_user_that_cannot_connect_takes_nothing_from_others(void) {
   CHECK_EQUAL(0, in_child(body_of_a_failing_user, NULL, output, sizeof output));
 }
 
+/* --- whose handle is let go of while calls run --- */
+
+struct visitor {
+  pthread_t thread;
+  struct mm_function *function;
+  int (*stub)(uint64_t); /* NULL: by the interface */
+  volatile int at[2];
+  int status, result;
+};
+
+static void *visit(void *visitor_) {
+  struct visitor *visitor = visitor_;
+  uint64_t at = (uint64_t)visitor->at;
+  void *arguments[] = {&at};
+  if (visitor->stub)
+    visitor->result = visitor->stub(at);
+  else
+    visitor->status = mm_request_call(visitor->function, &visitor->result, arguments, NULL);
+  return NULL;
+}
+
+static bool is_mapped(uint32_t slot) {
+  struct mm_image_info info;
+  for (uint32_t i = 0; mm_mapped(i, &info, NULL) == MM_OK; i++)
+    if (info.slot == slot) return true;
+  return false;
+}
+
+static void release_under(bool by_stub) {
+  struct mm_image *image = map_image("gate");
+  uint32_t slot = (uint32_t)(base_of(image) / SLOT_BYTES - MM__ARENA_LOW / SLOT_BYTES);
+  struct visitor visitor = {.function = function_of(image, "meet"), .result = -1};
+  if (by_stub) visitor.stub = mm_function_pointer(visitor.function);
+  pthread_create(&visitor.thread, NULL, visit, &visitor);
+  while (!visitor.at[0]) usleep(100);
+  mm_image_release(image);
+  CHECK(is_mapped(slot));
+  visitor.at[1] = 7;
+  pthread_join(visitor.thread, NULL);
+  CHECK_EQUAL(MM_OK, visitor.status);
+  CHECK_EQUAL(7, visitor.result);
+  CHECK(!is_mapped(slot));
+  image = map_image("gate");
+  CHECK_EQUAL(100, CALL_INT(image, "counter_get"));
+  mm_image_release(image);
+  CHECK(!is_mapped(slot));
+}
+
+static void an_image_that_is_let_go_of_ends_with_the_call_of_another_thread(void) {
+  int before = mapping_count();
+  release_under(false);
+  release_under(true);
+  CHECK(mapping_count() <= before + 4); /* threads' stacks may stay */
+}
+
+static void let_go(void *result, void **args, void *image) {
+  *(int *)result = *(int *)args[0];
+  mm_image_release(*(struct mm_image **)image);
+}
+
+static void an_image_that_its_callback_lets_go_of_ends_with_the_call(void) {
+  struct mm_image *image = map_image("callback");
+  uint32_t slot = (uint32_t)(base_of(image) / SLOT_BYTES - MM__ARENA_LOW / SLOT_BYTES);
+  struct mm_callback *callback;
+  must(mm_callback(image, "int (int)", let_go, &image, &callback, NULL), NULL);
+  int (*apply)(void *, int) = stub_of(image, "apply");
+  CHECK_EQUAL(6, apply(mm_callback_pointer(callback), 5));
+  CHECK_EQUAL(MM_OK, mm_take_fault(NULL));
+  CHECK(!is_mapped(slot));
+}
+
 static void all_tests(void) {
   connect_client();
   RUN(an_image_runs_one_call_at_a_time);
@@ -437,6 +508,8 @@ static void all_tests(void) {
   RUN(a_thread_may_end_after_finalize);
   RUN(a_child_of_a_second_thread_calls);
   RUN(a_child_finds_the_image_that_another_thread_was_in);
+  RUN(an_image_that_is_let_go_of_ends_with_the_call_of_another_thread);
+  RUN(an_image_that_its_callback_lets_go_of_ends_with_the_call);
   RUN(a_user_that_cannot_connect_takes_nothing_from_others);
   CHECK_EQUAL(MM_OK, mm_finalize(NULL));
 }

@@ -56,9 +56,12 @@ void mm__image_leave(struct mm__state *state) {
     mm__guard_close(record, state);
   }
   if (state->mailbox_used || state->mailbox_open) mm__guard_empty_mailbox(record, state);
-  if (record->key) mm__key_close((struct mm__thread_record *)state->owner, record->key);
+  struct mm__thread_record *thread = (struct mm__thread_record *)state->owner;
+  if (record->key) mm__key_close(thread, record->key);
   __atomic_store_n(&state->owner, 0, __ATOMIC_RELAXED);
   mm__turn_end(state);
+  if (__atomic_load_n(&state->retired, __ATOMIC_RELAXED))
+    mm__image_unmap_retired((uint32_t)(state - mm__states), thread);
 }
 
 static uint64_t refuse(struct mm__thread_record *thread, uint32_t slot, uint32_t index,

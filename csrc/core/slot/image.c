@@ -167,19 +167,16 @@ int mm__image_map(const char *path, const struct mm_map_options *options, uint32
   return status;
 }
 
-int mm__image_unmap(uint32_t slot, struct mm__thread_record *thread, struct mm_error *error) {
+/* Under mm__core_lock. */
+static int unmap(uint32_t slot, struct mm__thread_record *thread, struct mm_error *error) {
   struct mm__record *record = &mm__tables.records[slot];
   struct mm__state *state = &mm__states[slot];
-  mm__still_lock(&mm__core_lock);
   int status = mm__image_enter(state, thread, 0);
   if (status == MM_OK && state->holds > 1) {
     mm__image_leave(state);
     status = MM_ERROR_BUSY;
   }
-  if (status != MM_OK) {
-    mm__still_unlock(&mm__core_lock);
-    return mm__fail(error, status, "%s: a call is running", record->path);
-  }
+  if (status != MM_OK) return mm__fail(error, status, "%s: a call is running", record->path);
   struct mm__kept kept = record->kept;
   mm__descriptors_close(record);
   if (mm__tables.host.trace & MM__TRACE_IMAGE)
@@ -192,7 +189,44 @@ int mm__image_unmap(uint32_t slot, struct mm__thread_record *thread, struct mm_e
   mm__record_close(record);
   mapped_count--;
   mm__head_release(&kept);
+  __atomic_store_n(&state->retired, 0, __ATOMIC_SEQ_CST);
   mm__image_leave(state);
-  mm__still_unlock(&mm__core_lock);
   return MM_OK;
+}
+
+int mm__image_unmap(uint32_t slot, struct mm__thread_record *thread, struct mm_error *error) {
+  mm__still_lock(&mm__core_lock);
+  int status = unmap(slot, thread, error);
+  mm__still_unlock(&mm__core_lock);
+  return status;
+}
+
+static int try_to_retire(uint32_t slot, uint64_t serial, struct mm__thread_record *thread,
+                         struct mm_error *error) {
+  int status = MM_ERROR_UNMAPPED;
+  mm__still_lock(&mm__core_lock);
+  if (mm__record_of(slot, serial)) {
+    __atomic_store_n(&mm__states[slot].retired, 1, __ATOMIC_SEQ_CST);
+    status = unmap(slot, thread, error);
+  }
+  mm__still_unlock(&mm__core_lock);
+  return status;
+}
+
+/* Said first, tried then: who is inside looks when it has let go of the lock. It may have looked just
+ * before its letting go is seen here (gate/turn.c); a moment later that is seen, too. */
+int mm__image_retire(uint32_t slot, uint64_t serial, struct mm__thread_record *thread,
+                     struct mm_error *error) {
+  const struct timespec moment = {0, 1000000};
+  int status = try_to_retire(slot, serial, thread, error);
+  bool by_others = __atomic_load_n(&mm__states[slot].owner, __ATOMIC_RELAXED) != &thread->seen;
+  if (status != MM_ERROR_BUSY || !by_others) return status;
+  mm__call(SYS_nanosleep, &moment, 0);
+  return try_to_retire(slot, serial, thread, error);
+}
+
+void mm__image_unmap_retired(uint32_t slot, struct mm__thread_record *thread) {
+  mm__still_lock(&mm__core_lock);
+  if (mm__states[slot].retired && mm__tables.records[slot].serial) unmap(slot, thread, 0);
+  mm__still_unlock(&mm__core_lock);
 }

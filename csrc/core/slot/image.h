@@ -13,6 +13,11 @@ void mm__image_start(void);
 int mm__image_map(const char *path, const struct mm_map_options *options, uint32_t *slot,
                   uint64_t *serial, struct mm_error *error);
 int mm__image_unmap(uint32_t slot, struct mm__thread_record *thread, struct mm_error *error);
+/* From now on whoever leaves the image last unmaps it; that may be now. MM_ERROR_BUSY: it is not. */
+int mm__image_retire(uint32_t slot, uint64_t serial, struct mm__thread_record *thread,
+                     struct mm_error *error);
+/* Who has just left it, and found it retired. */
+void mm__image_unmap_retired(uint32_t slot, struct mm__thread_record *thread);
 
 /* --- reset.c --- */
 
