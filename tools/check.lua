@@ -108,7 +108,8 @@ local function run_unit(name)
   local folder = scratch .. "/unit"
   os.execute("rm -rf " .. folder .. " && mkdir " .. folder)
   run_program("unit " .. name, ("env %s %s/unit/%s %s")
-    :format(options["--long"] and "MM_SOAK_CALLS=30000" or "", build, name, folder))
+    :format((options["--long"] and "MM_SOAK_CALLS=30000 " or "")
+      .. (options["--slow"] and "MM_INJECT=all" or ""), build, name, folder))
 end
 
 local function run_seeds(name)

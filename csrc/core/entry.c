@@ -44,18 +44,20 @@ static void configure(const struct mm__host *host) {
   if (!kept->image_bytes_limit) kept->image_bytes_limit = 16ull << 30;
 }
 
+static void unmap_stub_page(void) {
+  mm__call(SYS_munmap, MM__ARENA_LOW + MM__STUBS_OFFSET, MM__PAGE);
+}
+
 static int map_stub_page(struct mm_error *error) {
   long page = mm__call(SYS_mmap, MM__ARENA_LOW + MM__STUBS_OFFSET, MM__PAGE, PROT_READ | PROT_WRITE,
                        MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
   if (mm__failed(page))
     return mm__fail_system(error, MM_ERROR_MEMORY, (int)-page, "cannot map the page of stubs");
   memcpy((void *)page, mm__stub_page, MM__PAGE);
-  mm__call(SYS_mprotect, page, MM__PAGE, PROT_READ | PROT_EXEC);
-  return MM_OK;
-}
-
-static void unmap_stub_page(void) {
-  mm__call(SYS_munmap, MM__ARENA_LOW + MM__STUBS_OFFSET, MM__PAGE);
+  long result = mm__call(SYS_mprotect, page, MM__PAGE, PROT_READ | PROT_EXEC);
+  if (!mm__failed(result)) return MM_OK;
+  unmap_stub_page();
+  return mm__fail_system(error, MM_ERROR_MEMORY, (int)-result, "cannot map the page of stubs");
 }
 
 static int start(const struct mm__host *host, struct mm_error *error) {
@@ -64,7 +66,10 @@ static int start(const struct mm__host *host, struct mm_error *error) {
   mm__keys_start();
   mm__image_start();
   /* Before Linux 4.14, which cannot, there is no Syscall User Dispatch either. */
-  mm__call(SYS_madvise, mm__wiped_start, mm__wiped_end - mm__wiped_start, MADV_WIPEONFORK);
+  long result =
+      mm__call(SYS_madvise, mm__wiped_start, mm__wiped_end - mm__wiped_start, MADV_WIPEONFORK);
+  if (mm__failed(result))
+    return mm__fail_system(error, MM_ERROR_MEMORY, (int)-result, "cannot prepare for forks");
   mm__wiped.is_same_process = 1;
   int status = mm__heads_start(error);
   if (status != MM_OK) return status;
@@ -86,14 +91,19 @@ static int stop(struct mm__thread_record *thread, struct mm_error *error) {
     if (status != MM_OK) return status;
   }
   mm__still_lock(&mm__core_lock);
-  mm__tables_open();
-  mm__signals_restore();
-  mm__tables_close();
-  mm__callbacks_stop();
-  unmap_stub_page();
-  mm__heads_stop();
+  int status = mm__tables_open(error);
+  if (status == MM_OK) {
+    if (!mm__signals_restore())
+      status = mm__fail(error, MM_ERROR_SYSTEM, "cannot put the signal handlers back");
+    mm__tables_close();
+  }
+  if (status == MM_OK) {
+    mm__callbacks_stop();
+    unmap_stub_page();
+    mm__heads_stop();
+  }
   mm__still_unlock(&mm__core_lock);
-  return MM_OK;
+  return status;
 }
 
 /* One user less. Under mm__life_lock. */
@@ -119,10 +129,12 @@ static int init(const struct mm__host *host, int *last, struct mm_error *error) 
         "this process holds a Matchmaker of another version; use one library in a process");
   mm__still_lock(&mm__life_lock);
   mm__still_lock(&mm__core_lock);
-  mm__tables_open();
-  configure(host);
-  int status = mm__users == 0 ? start(host, error) : MM_OK;
-  mm__tables_close();
+  int status = mm__tables_open(error);
+  if (status == MM_OK) {
+    configure(host);
+    if (mm__users == 0) status = start(host, error);
+    mm__tables_close();
+  }
   if (status == MM_OK) mm__users++;
   mm__still_unlock(&mm__core_lock);
   /* Armed now, so that a machine that cannot do it says so here. */
@@ -190,7 +202,7 @@ static int enter(uint32_t slot, uint64_t serial, struct mm__hold *hold, struct m
   if (record->serial != serial)
     status = gone(error);
   else if (state->dead)
-    status = mm__fail(error, MM_ERROR_DEAD, "the image is dead after a fault, until it is reset");
+    status = mm__fail(error, MM_ERROR_DEAD, "%s", mm__guard_dead_text(state->dead));
   if (status != MM_OK)
     mm__image_leave(state);
   else
@@ -234,7 +246,8 @@ static int stage(const struct mm__hold *hold, const void *bytes, uint64_t size, 
     return mm__fail(error, MM_ERROR_LIMIT,
                     "the arguments are %lu bytes long, the mailbox holds %lu", start_at + size,
                     room);
-  mm__guard_open_mailbox(record, state, low + start_at + size);
+  if (!mm__guard_open_mailbox(record, state, low + start_at + size))
+    return mm__guard_failed(state, error);
   char *to = (char *)low + start_at;
   memset(bytes ? to + size - 1 : to, 0, bytes ? 1 : size);
   if (bytes) memcpy(to, bytes, size - 1); /* its end may have changed by now */
@@ -296,7 +309,8 @@ static int find_end(const struct mm__record *record, struct mm__state *state, ui
     uint64_t page = (address + i) & ~(MM__PAGE - 1ul);
     if (!mm__slot_map_covers(&state->map, page, page + MM__PAGE, PROT_READ))
       return mm__fail(error, MM_ERROR_RESULT, "0x%lx is not a string in the image", address);
-    mm__guard_need(record, state, page, page + MM__PAGE, PROT_READ);
+    if (!mm__guard_need(record, state, page, page + MM__PAGE, PROT_READ))
+      return mm__guard_failed(state, error);
     for (; i < limit && address + i < page + MM__PAGE; i++)
       if (*(const char *)(address + i) == 0) {
         *length = i;

@@ -25,7 +25,7 @@ static void free_image(uint32_t slot) {
   state->guard_open = MM__OPEN_ALL; /* or half open, or half closed */
   state->all_written = 1;
   mm__guard_close(&mm__tables.records[slot], state);
-  state->dead = MM__ABANDONED;
+  if (state->dead != MM__LOST) state->dead = MM__ABANDONED;
   state->owner = 0;
   state->lock = 0;
 }

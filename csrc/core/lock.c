@@ -1,5 +1,6 @@
 /* core/lock.c - a futex lock (Drepper, "Futexes Are Tricky", mutex 2), and the tables' own page
  * permissions. */
+#include "base/error.h"
 #include "base/format.h"
 #include "core/gate/gate.h"
 
@@ -38,22 +39,39 @@ void mm__still_unlock(struct mm__still_lock *lock) {
   mm__call(SYS_rt_sigprocmask, SIG_UNBLOCK, &blocked, 0, 8);
 }
 
-static void protect_tables(int protection) {
-  mm__call(SYS_mprotect, mm__tables_start, mm__tables_end - mm__tables_start, protection);
+static long protect(uint64_t low, uint64_t high, int protection) {
+  return mm__call(SYS_mprotect, low, high - low, protection);
 }
 
-static void protect_record(const struct mm__record *record, int protection) {
-  mm__call(SYS_mprotect, (uint64_t)record & ~(MM__PAGE - 1ul), MM__PAGE, protection);
+static int open_for_writing(uint64_t low, uint64_t high, struct mm_error *error) {
+  long result = protect(low, high, PROT_READ | PROT_WRITE);
+  if (!mm__failed(result)) return MM_OK;
+  return mm__fail_system(error, MM_ERROR_MEMORY, (int)-result,
+                         "the Matchmaker cannot write to its tables");
 }
 
-void mm__record_open(const struct mm__record *record) {
-  protect_record(record, PROT_READ | PROT_WRITE);
+int mm__tables_open(struct mm_error *error) {
+  return open_for_writing((uint64_t)mm__tables_start, (uint64_t)mm__tables_end, error);
 }
 
-void mm__record_close(const struct mm__record *record) { protect_record(record, PROT_READ); }
+/* Of one piece again, which needs no new mapping; so trying once more may help. */
+void mm__tables_close(void) {
+  uint64_t low = (uint64_t)mm__tables_start, high = (uint64_t)mm__tables_end;
+  if (!mm__failed(protect(low, high, PROT_READ)) || !mm__failed(protect(low, high, PROT_READ)))
+    return;
+  mm__say("the kernel refuses to close the Matchmaker's tables");
+  mm__call(SYS_kill, mm__call(SYS_getpid), SIGKILL);
+}
 
-void mm__tables_open(void) { protect_tables(PROT_READ | PROT_WRITE); }
-void mm__tables_close(void) { protect_tables(PROT_READ); }
+int mm__record_open(const struct mm__record *record, struct mm_error *error) {
+  uint64_t page = (uint64_t)record & ~(MM__PAGE - 1ul);
+  return open_for_writing(page, page + MM__PAGE, error);
+}
+
+void mm__record_close(const struct mm__record *record) {
+  uint64_t page = (uint64_t)record & ~(MM__PAGE - 1ul);
+  if (mm__failed(protect(page, page + MM__PAGE, PROT_READ))) mm__tables_close();
+}
 
 void mm__say(const char *format, ...) {
   char line[1024] = "matchmaker: ";

@@ -208,10 +208,12 @@ int mm__lockdown(struct mm_error *error) {
     return mm__fail(error, MM_ERROR_UNSUPPORTED, "this kernel has no filters of system calls");
   mm__still_lock(&mm__core_lock);
   if (!mm__tables.locked_down) {
-    status = install(error);
-    mm__tables_open();
-    mm__tables.locked_down = status == MM_OK;
-    mm__tables_close();
+    status = mm__tables_open(error);
+    if (status == MM_OK) {
+      status = install(error);
+      mm__tables.locked_down = status == MM_OK;
+      mm__tables_close();
+    }
   }
   mm__still_unlock(&mm__core_lock);
   return status;

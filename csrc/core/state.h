@@ -71,7 +71,12 @@ struct mm__record {
 } __attribute__((
     aligned(512))); /* so that each lies in one page, which is all that is opened for it */
 
-enum mm__death { MM__DEAD = 1, MM__ABANDONED = 2 /* by the threads of a parent process */ };
+enum mm__death {
+  MM__DEAD = 1,
+  MM__ABANDONED = 2, /* by the threads of a parent process */
+  MM__SHUT = 3,      /* closed in one piece, because the kernel refused to close its pages */
+  MM__LOST = 4,      /* and as it refused that, too, its memory was given up */
+};
 enum mm__opening { MM__CLOSED = 0, MM__OPEN_PIECES = 1, MM__OPEN_ALL = 2 };
 
 struct mm__piece; /* core/guard/pieces.h */
@@ -107,6 +112,7 @@ struct mm__state {
   uint32_t kept_open;   /* the guard stays open until the hold ends */
   uint32_t all_written; /* which pages were written since the last reset is not known */
   uint32_t retired;     /* its client has let go of it: whoever leaves last unmaps it */
+  uint32_t refused;     /* errno, when the kernel refused to change a permission; 0: not lately */
   uint64_t calls, faults, guard_changes;
   struct mm__slot_map map;
   uint64_t refused_threads;
@@ -191,10 +197,11 @@ extern struct mm__still_lock mm__core_lock;
 extern uint32_t mm__turn_lock;              /* of gate/turn.c; nothing is taken under it */
 extern struct mm__still_lock mm__life_lock; /* of init and finalize; taken before mm__core_lock */
 
-/* Opens the tables, or one record of them, for writing, and closes them. Under mm__core_lock. */
-void mm__tables_open(void);
+/* Opens the tables, or one record of them, for writing, and closes them. Under mm__core_lock. When
+ * they cannot be opened: MM_ERROR_MEMORY, and nothing is to be closed. */
+int mm__tables_open(struct mm_error *error);
 void mm__tables_close(void);
-void mm__record_open(const struct mm__record *record);
+int mm__record_open(const struct mm__record *record, struct mm_error *error);
 void mm__record_close(const struct mm__record *record);
 
 /* --- thread.c --- */
@@ -203,8 +210,8 @@ void mm__record_close(const struct mm__record *record);
 struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error);
 int mm__thread_find(struct mm__thread_record **thread, struct mm_error *error);
 /* What a call needs of its thread, in case the host took it away: faults and traps that are not
- * blocked, an alternate stack. */
-void mm__thread_ready(struct mm__thread_record *thread);
+ * blocked, an alternate stack. False: the kernel refused. */
+bool mm__thread_ready(struct mm__thread_record *thread);
 void mm__thread_ended(struct mm__anchor *anchor);
 void mm__thread_disarm(struct mm__thread_record *thread);
 /* Frees a record. */

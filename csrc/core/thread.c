@@ -114,9 +114,22 @@ static void unblock_synchronous(void) {
   mm__call(SYS_rt_sigprocmask, SIG_UNBLOCK, &synchronous, 0, 8);
 }
 
-void mm__thread_ready(struct mm__thread_record *thread) {
+bool mm__thread_ready(struct mm__thread_record *thread) {
   unblock_synchronous();
-  ensure_stack(thread->anchor);
+  return !mm__failed(ensure_stack(thread->anchor));
+}
+
+/* Where the kernel does not take it back, the thread goes on to have it. */
+static void release_stack(struct mm__anchor *anchor) {
+  stack_t stack;
+  if (!anchor->stack_low) return;
+  if (!mm__failed(mm__call(SYS_sigaltstack, 0, &stack)) &&
+      (uint64_t)stack.ss_sp == anchor->stack_low) {
+    memcpy(&stack, anchor->host_stack, sizeof stack);
+    if (mm__failed(mm__call(SYS_sigaltstack, &stack, 0))) return;
+  }
+  if (mm__failed(mm__call(SYS_munmap, anchor->stack_low, anchor->stack_bytes))) return;
+  anchor->stack_low = 0;
 }
 
 struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error) {
@@ -141,6 +154,7 @@ struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error) {
     mm__fail_system(error, result == -EINVAL ? MM_ERROR_UNSUPPORTED : MM_ERROR_SYSTEM, (int)-result,
                     "cannot trap the system calls of this thread");
     mm__thread_forget(thread);
+    release_stack(anchor);
     return 0;
   }
   unblock_synchronous();
@@ -161,18 +175,6 @@ int mm__thread_find(struct mm__thread_record **thread, struct mm_error *error) {
   *thread = fs ? mm__thread_known(fs) : 0;
   if (!*thread) *thread = mm__thread_arm(fs, error);
   return *thread ? MM_OK : error->status;
-}
-
-static void release_stack(struct mm__anchor *anchor) {
-  stack_t stack;
-  if (!anchor->stack_low) return;
-  if (!mm__failed(mm__call(SYS_sigaltstack, 0, &stack)) &&
-      (uint64_t)stack.ss_sp == anchor->stack_low) {
-    memcpy(&stack, anchor->host_stack, sizeof stack);
-    mm__call(SYS_sigaltstack, &stack, 0);
-  }
-  mm__call(SYS_munmap, anchor->stack_low, anchor->stack_bytes);
-  anchor->stack_low = 0;
 }
 
 void mm__thread_disarm(struct mm__thread_record *thread) {

@@ -203,7 +203,7 @@ static UNUSED void each_mapping(uint64_t low, uint64_t high,
                                 void *argument) {
   char line[512];
   FILE *maps = fopen("/proc/self/maps", "re");
-  struct mapping mapping;
+  struct mapping mapping = {0};
   while (maps && fgets(line, sizeof line, maps))
     if (sscanf(line, "%lx-%lx %4s %*s %*s %lu", &mapping.low, &mapping.high, mapping.protection,
                &mapping.inode) == 4 &&

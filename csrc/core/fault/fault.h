@@ -22,10 +22,10 @@ void mm__fault_handle(int signal, siginfo_t *info, void *context);
 void mm__deferred_handle(int signal, siginfo_t *info, void *context);
 void mm__deadline_handle(int signal, siginfo_t *info, void *context);
 
-/* Installs our handlers, and puts the previous ones back where ours still are. Under mm__core_lock,
- * tables open. */
+/* Installs our handlers, and puts the previous ones back where ours still are; false: the kernel
+ * refused. Under mm__core_lock, tables open. */
 int mm__signals_install(struct mm_error *error);
-void mm__signals_restore(void);
+bool mm__signals_restore(void);
 /* For a server: all but the synchronous signals are its own. Tables open. */
 void mm__signals_serve(void);
 /* Looks for handlers that the host installed since the last look, and wraps or replaces them. Takes

@@ -64,7 +64,7 @@ void mm__fault_end(uint32_t slot, ucontext_t *context, const struct mm__outcome 
 static uint64_t culprit(const struct mm__state *state, const ucontext_t *context, uint32_t access) {
   uint64_t instruction = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
   uint64_t stack = (uint64_t)context->uc_mcontext.gregs[REG_RSP];
-  if (access != MM_ACCESS_EXECUTE || stack % 8) return instruction;
+  if (access != MM_ACCESS_EXECUTE || stack % 8 || state->dead >= MM__SHUT) return instruction;
   if (!mm__slot_map_covers(&state->map, stack, stack + 8, 1)) return instruction;
   uint64_t caller = *(const uint64_t *)stack;
   return mm__slot_map_covers(&state->map, caller - 1, caller, 4) ? caller - 1 : instruction;
@@ -82,6 +82,10 @@ static void end_with_signal(uint32_t slot, int signal, const siginfo_t *info, uc
   if (outcome.access == MM_ACCESS_EXECUTE && mm__callback_is_stub(outcome.address)) {
     outcome.status = MM_ERROR_CALLBACK;
     outcome.text = mm__callback_freed;
+  }
+  if (state->refused) {
+    outcome.status = MM_ERROR_MEMORY;
+    outcome.text = mm__guard_refused;
   }
   outcome.overflow =
       outcome.address < facts->stack_low && outcome.address >= facts->stack_low - MM__STACK_BYTES;

@@ -118,9 +118,10 @@ void mm__signals_look(void) {
                                       now.handler != (uint64_t)mm__deadline_handler);
   if (!changed) return;
   mm__still_lock(&mm__core_lock);
-  mm__tables_open();
-  look();
-  mm__tables_close();
+  if (mm__tables_open(0) == MM_OK) { /* else the next look finds them */
+    look();
+    mm__tables_close();
+  }
   mm__still_unlock(&mm__core_lock);
 }
 
@@ -143,18 +144,21 @@ void mm__signals_serve(void) {
   mm__tables.deadline_signal = 0;
 }
 
-void mm__signals_restore(void) {
+bool mm__signals_restore(void) {
+  bool done = true;
   for (int signal = 1; signal < MM__SIGNAL_COUNT; signal++) {
     struct mm__action now;
     if (!(mm__tables.ours & MM__SIGNAL_BIT(signal)) || mm__failed(get(signal, &now))) continue;
     if (now.handler == (uint64_t)mm__fault_handler ||
         now.handler == (uint64_t)mm__deferred_handler ||
         now.handler == (uint64_t)mm__deadline_handler)
-      set(signal, &mm__tables.previous[signal]);
+      done &= !mm__failed(set(signal, &mm__tables.previous[signal]));
   }
+  if (!done) return false;
   mm__tables.ours = 0;
   mm__tables.deadline_signal = 0;
   memset(mm__tables.older, 0, sizeof mm__tables.older);
+  return true;
 }
 
 static void defer(struct mm__thread_record *thread, int signal, const siginfo_t *info,

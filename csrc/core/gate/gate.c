@@ -64,9 +64,16 @@ void mm__image_leave(struct mm__state *state) {
     mm__image_unmap_retired((uint32_t)(state - mm__states), thread);
 }
 
+static const char *refusal_text(uint32_t slot, int32_t status) {
+  if (status == MM_ERROR_BUSY) return mm__turn_circle;
+  if (status == MM_ERROR_MEMORY) return mm__guard_refused;
+  if (status == MM_ERROR_SYSTEM) return "the kernel refused what the call needs";
+  return status == MM_ERROR_DEAD ? mm__guard_dead_text(mm__states[slot].dead) : 0;
+}
+
 static uint64_t refuse(struct mm__thread_record *thread, uint32_t slot, uint32_t index,
                        int32_t status) {
-  const char *text = status == MM_ERROR_BUSY ? mm__turn_circle : 0;
+  const char *text = refusal_text(slot, status);
   if (thread)
     thread->seen.outcome =
         (struct mm__outcome){.status = status, .slot = slot, .export_index = index, .text = text};
@@ -125,6 +132,17 @@ static int32_t admit(const struct mm__record *record, const struct mm__state *st
   return state->dead ? MM_ERROR_DEAD : MM_OK;
 }
 
+/* The image is opened, and the client's code closed to one that is strict. */
+static int32_t open_up(const struct mm__record *record, struct mm__state *state,
+                       struct mm__thread_record *thread, uint32_t index) {
+  int32_t status = MM_OK;
+  if (state->depth == 0 && record->guard == MM_GUARD_PAGES && !mm__guard_open(record, state, index))
+    status = MM_ERROR_MEMORY;
+  if (status == MM_OK && record->strict) status = mm__strict_enter(thread);
+  if (status != MM_OK && state->depth == 0) mm__guard_close(record, state);
+  return status;
+}
+
 /* Over to the image's FS: from then on a fault is the call's. */
 static void cross(struct mm__frame *frame, const struct mm__record *record,
                   struct mm__state *state) {
@@ -159,7 +177,8 @@ __attribute__((flatten)) uint64_t mm__gate_prepare(struct mm__frame *frame, uint
   bool look = ++thread->crossings % LOOK_EVERY == 0 || state->calls == 0;
   if (look && !MM__IN_ARENA(fs)) {
     mm__signals_look();
-    mm__thread_ready(thread);
+    if (!mm__thread_ready(thread))
+      return refuse(thread, frame->slot, frame->export_index, MM_ERROR_SYSTEM);
   }
   int32_t status = mm__image_enter(state, thread, 1);
   if (status != MM_OK) return refuse(thread, frame->slot, frame->export_index, status);
@@ -167,7 +186,7 @@ __attribute__((flatten)) uint64_t mm__gate_prepare(struct mm__frame *frame, uint
   state->stack_bytes = 0;
   status = admit(record, state, frame);
   if (status == MM_OK && !limit(thread, record, state)) status = MM_ERROR_SYSTEM;
-  if (status == MM_OK && record->strict) status = mm__strict_enter(thread);
+  if (status == MM_OK) status = open_up(record, state, thread, frame->export_index);
   if (status != MM_OK) {
     mm__image_leave(state);
     return refuse(thread, frame->slot, frame->export_index, status);
@@ -176,7 +195,6 @@ __attribute__((flatten)) uint64_t mm__gate_prepare(struct mm__frame *frame, uint
   if (frame->masked) mask_signals(frame);
   if (state->depth == 0) {
     thread->seen.outcome.refused_count = 0;
-    if (record->guard == MM_GUARD_PAGES) mm__guard_open(record, state, frame->export_index);
     state->stack = record->stack_pointer - MM__CALLEE_GAP;
   }
   link_frame(frame, state, thread);
@@ -221,7 +239,11 @@ __attribute__((flatten)) void mm__gate_finish(struct mm__frame *frame) {
   const struct mm__record *record = &mm__tables.records[frame->slot];
   unwind(frame, state, thread);
   if (mm__tables.host.trace & MM__TRACE_GATE) mm__trace_leave(frame);
-  if (state->depth == 0 && state->guard_open) mm__guard_close(record, state);
+  if (state->depth == 0 && state->guard_open) {
+    mm__guard_close(record, state);
+    if (state->dead >= MM__SHUT) /* what it returned may point into it */
+      frame->rax = frame->rdx = refuse(thread, frame->slot, frame->export_index, MM_ERROR_DEAD);
+  }
   leave(frame, state, thread);
 }
 
@@ -235,13 +257,13 @@ struct mm__frame *mm__gate_finish_fault(struct mm__frame *frame) {
   if (mm__tables.host.trace & MM__TRACE_GATE) mm__trace_leave(frame);
   /* Between two of its own calls an image cannot be put back: the outer one ends when its callback
    * returns. */
-  if (state->depth) state->dead = MM__DEAD;
+  if (state->depth && !state->dead) state->dead = MM__DEAD;
   if (state->depth == 0) {
     state->faults++;
     if (record->dead_on_fault || thread->in_hook) {
       state->kept_open = 0;
       mm__guard_close(record, state);
-      state->dead = MM__DEAD;
+      if (!state->dead) state->dead = MM__DEAD;
     } else {
       struct mm__outcome outcome = thread->seen.outcome;
       outcome.was_reset = mm__image_reset_held(frame->slot, thread, 0) == MM_OK;

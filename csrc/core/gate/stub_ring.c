@@ -37,7 +37,10 @@ static long make_model(void) {
   for (uint64_t at = 0; at < CHUNK_BYTES; at += MM__PAGE)
     memcpy((void *)(place + at), mm__callback_page, MM__PAGE);
   long result = mm__call(SYS_mprotect, place, CHUNK_BYTES, PROT_READ | PROT_EXEC);
-  if (!mm__failed(result)) model = (uint64_t)place;
+  if (mm__failed(result))
+    mm__call(SYS_munmap, place, CHUNK_BYTES);
+  else
+    model = (uint64_t)place;
   return result;
 }
 

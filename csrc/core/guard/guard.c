@@ -1,6 +1,7 @@
 /* core/guard/guard.c - `open` toggles nothing; `pages` opens in a call what the call needs. */
 #include "core/guard/guard.h"
 
+#include "base/error.h"
 #include "core/guard/discard.h"
 #include "core/guard/pieces.h"
 #include "core/slot/place.h"
@@ -14,11 +15,45 @@ uint32_t mm__guard_rest(uint32_t guard, bool sealed) {
   return sealed ? PROT_NONE : PROT_READ;
 }
 
-static void insist(long result, uint64_t low, uint64_t high, uint32_t protection) {
-  if (!mm__failed(result)) return;
-  mm__say("mprotect(%lx, %lx, %u) failed with %ld: the guard cannot keep its word", low, high - low,
-          protection, -result);
-  mm__call(SYS_kill, mm__call(SYS_getpid), SIGKILL);
+const char mm__guard_refused[] = "the kernel refused to open its pages";
+const char mm__guard_shut[] = "the kernel refused to close its pages: it is dead until it is reset";
+
+const char *mm__guard_dead_text(uint32_t dead) {
+  if (dead == MM__SHUT) return mm__guard_shut;
+  if (dead == MM__LOST) return "the kernel refused to close its memory, which is gone: unmap it";
+  return "the image is dead after a fault, until it is reset";
+}
+
+int mm__guard_failed(const struct mm__state *state, struct mm_error *error) {
+  if (state->dead) return mm__fail(error, MM_ERROR_DEAD, "%s", mm__guard_dead_text(state->dead));
+  return mm__fail_system(error, MM_ERROR_MEMORY, (int)state->refused, "%s", mm__guard_refused);
+}
+
+static bool is_shut(const struct mm__state *state) { return state->dead >= MM__SHUT; }
+
+/* Whole mappings in one call: the kernel needs none of what it may have lacked, unless somebody
+ * forbids the call itself. */
+static void shut(struct mm__state *state) {
+  if (is_shut(state)) return;
+  uint64_t low = MM__SLOT_BASE(state - mm__states);
+  state->dead = MM__SHUT;
+  if (mm__failed(mm__call(SYS_mprotect, low, MM__SLOT_BYTES, PROT_NONE))) {
+    state->dead = MM__LOST;
+    long result = mm__slot_reserve(low, MM__SLOT_BYTES);
+    if (mm__failed(result)) {
+      mm__say("mmap(%lx, %lx) failed with %ld: the guard cannot keep its word", low, MM__SLOT_BYTES,
+              -result);
+      mm__call(SYS_kill, mm__call(SYS_getpid), SIGKILL);
+    }
+  }
+  state->map_changed = 1; /* all that a reset puts back */
+  state->piece_count = 0;
+  state->mailbox_open = 0;
+}
+
+void mm__guard_shut_down(struct mm__state *state, long result) {
+  state->refused = (uint32_t)-result;
+  shut(state);
 }
 
 void mm__guard_protect(uint64_t low, uint64_t high, uint32_t protection) {
@@ -26,20 +61,27 @@ void mm__guard_protect(uint64_t low, uint64_t high, uint32_t protection) {
   if (mm__tables.host.trace & MM__TRACE_GUARD)
     mm__say("guard: 0x%lx-0x%lx %c%c%c", low, high, protection & PROT_READ ? 'r' : '-',
             protection & PROT_WRITE ? 'w' : '-', protection & PROT_EXEC ? 'x' : '-');
-  insist(mm__call(SYS_mprotect, low, high - low, protection), low, high, protection);
+  long result = mm__call(SYS_mprotect, low, high - low, protection);
+  if (mm__failed(result)) mm__states[MM__SLOT_OF(low)].refused = (uint32_t)-result;
 }
 
-void mm__guard_adopt(const struct mm__record *record, const struct mm__state *state, uint64_t low,
-                     uint64_t high) {
-  const struct mm__slot_map *map = &state->map;
-  if (record->sealed) mm__call(SYS_madvise, low, high - low, MADV_DONTDUMP);
-  if (!record->key) return;
-  for (uint32_t i = mm__slot_map_find(map, low); i < map->count && map->ranges[i].low < high; i++) {
+static long give_key(const struct mm__slot_map *map, uint32_t key, uint64_t low, uint64_t high) {
+  long result = 0;
+  for (uint32_t i = mm__slot_map_find(map, low);
+       i < map->count && map->ranges[i].low < high && !mm__failed(result); i++) {
     const struct mm__range *range = &map->ranges[i];
     uint64_t from = mm__larger(low, range->low), to = mm__smaller(high, range->high);
-    insist(mm__call(SYS_pkey_mprotect, from, to - from, range->protection, record->key), from, to,
-           range->protection);
+    result = mm__call(SYS_pkey_mprotect, from, to - from, range->protection, key);
   }
+  return result;
+}
+
+void mm__guard_adopt(const struct mm__record *record, struct mm__state *state, uint64_t low,
+                     uint64_t high) {
+  long result = 0;
+  if (record->sealed) result = mm__call(SYS_madvise, low, high - low, MADV_DONTDUMP);
+  if (record->key && !mm__failed(result)) result = give_key(&state->map, record->key, low, high);
+  if (mm__failed(result)) mm__guard_shut_down(state, result);
 }
 
 static void toggle_all(const struct mm__state *state, bool open) {
@@ -53,42 +95,55 @@ static void toggle_all(const struct mm__state *state, bool open) {
 }
 
 void mm__guard_need_all(const struct mm__record *record, struct mm__state *state) {
-  if (record->guard != MM_GUARD_PAGES || state->guard_open == MM__OPEN_ALL) return;
+  if (record->guard != MM_GUARD_PAGES || state->guard_open == MM__OPEN_ALL || is_shut(state))
+    return;
   toggle_all(state, true);
   state->guard_open = MM__OPEN_ALL;
   state->all_written = 1;
 }
 
-void mm__guard_open(const struct mm__record *record, struct mm__state *state,
+bool mm__guard_open(const struct mm__record *record, struct mm__state *state,
                     uint32_t export_index) {
-  if (record->guard != MM_GUARD_PAGES || state->guard_open) return;
+  state->refused = 0;
+  if (record->guard != MM_GUARD_PAGES || state->guard_open) return true;
   if (mm__pieces_open(state, export_index))
     state->guard_open = MM__OPEN_PIECES;
   else
     mm__guard_need_all(record, state);
+  return !state->refused;
 }
 
 static void close_pieces(const struct mm__record *record, struct mm__state *state) {
   uint64_t low = record->head.facts->mailbox_low;
+  state->refused = 0;
   mm__pieces_close(state, low, mm__larger(low, state->mailbox_open));
   state->mailbox_open = 0;
+  if (state->refused) shut(state);
+}
+
+static void close_everything(struct mm__state *state) {
+  state->refused = 0;
+  toggle_all(state, false);
+  state->piece_count = 0;
+  state->mailbox_open = 0;
+  if (state->refused) shut(state);
 }
 
 void mm__guard_close(const struct mm__record *record, struct mm__state *state) {
   if (record->guard != MM_GUARD_PAGES || !state->guard_open || state->kept_open) return;
-  if (state->guard_open == MM__OPEN_ALL) {
-    toggle_all(state, false);
-    state->piece_count = 0;
-    state->mailbox_open = 0;
-  } else {
-    close_pieces(record, state);
-  }
+  bool all = state->guard_open == MM__OPEN_ALL;
   state->guard_open = MM__CLOSED;
+  if (is_shut(state)) return;
+  if (all)
+    close_everything(state);
+  else
+    close_pieces(record, state);
 }
 
 /* Opens one page that the slot map lets the image touch so. */
 static bool open_page(const struct mm__record *record, struct mm__state *state, uint64_t address,
                       uint32_t protection) {
+  if (is_shut(state)) return false;
   if (!mm__slot_map_covers(&state->map, address, address + 1, protection)) return false;
   const struct mm__range *range = &state->map.ranges[mm__slot_map_find(&state->map, address)];
   if ((mm__at_rest(state, range->protection) & protection) == protection) return false;
@@ -96,23 +151,27 @@ static bool open_page(const struct mm__record *record, struct mm__state *state, 
     state->wide_classes |= state->piece_class;
     mm__guard_need_all(record, state);
   }
-  return true;
+  return !state->refused;
 }
 
 bool mm__guard_fault(const struct mm__record *record, struct mm__state *state, uint64_t address,
                      uint32_t protection) {
+  state->refused = 0;
   if (record->guard != MM_GUARD_PAGES || state->guard_open != MM__OPEN_PIECES) return false;
   /* A fault on an open page is the image's own. */
   return !mm__pieces_cover(state, address) && open_page(record, state, address, protection);
 }
 
-void mm__guard_need(const struct mm__record *record, struct mm__state *state, uint64_t low,
+bool mm__guard_need(const struct mm__record *record, struct mm__state *state, uint64_t low,
                     uint64_t high, uint32_t protection) {
-  if (record->guard != MM_GUARD_PAGES) return;
-  for (uint64_t page = low & ~(MM__PAGE - 1ul); page < high; page += MM__PAGE) {
-    if (state->guard_open != MM__OPEN_PIECES) return;
+  state->refused = 0;
+  if (is_shut(state)) return false;
+  if (record->guard != MM_GUARD_PAGES) return true;
+  for (uint64_t page = low & ~(MM__PAGE - 1ul); page < high && !state->refused; page += MM__PAGE) {
+    if (state->guard_open != MM__OPEN_PIECES) break;
     if (!mm__pieces_cover(state, page)) open_page(record, state, page, protection);
   }
+  return !state->refused;
 }
 
 void mm__guard_changed(const struct mm__record *record, struct mm__state *state, uint64_t low,
@@ -129,28 +188,40 @@ bool mm__guard_begin(const struct mm__record *record, struct mm__state *state) {
   return true;
 }
 
-void mm__guard_read(const struct mm__record *record, struct mm__state *state, uint64_t from,
+bool mm__guard_read(const struct mm__record *record, struct mm__state *state, uint64_t from,
                     void *to, uint64_t bytes) {
   bool begun = mm__guard_begin(record, state);
-  mm__guard_need(record, state, from, from + bytes, PROT_READ);
-  memcpy(to, (const void *)from, bytes);
+  bool is_open = mm__guard_need(record, state, from, from + bytes, PROT_READ);
+  if (is_open) memcpy(to, (const void *)from, bytes);
   if (begun) mm__guard_close(record, state);
+  return is_open;
 }
 
-void mm__guard_write(const struct mm__record *record, struct mm__state *state, uint64_t to,
+/* For one copy: what is lent is in no piece. */
+static bool write_lent(struct mm__state *state, uint64_t low, uint64_t high, uint64_t to,
+                       const void *from, uint64_t bytes) {
+  state->refused = 0;
+  mm__guard_protect(low, high, PROT_READ | PROT_WRITE);
+  uint32_t refused = state->refused;
+  if (!refused) memcpy((void *)to, from, bytes);
+  state->refused = 0;
+  mm__guard_protect(low, high, mm__at_rest(state, PROT_READ | PROT_WRITE));
+  if (state->refused) shut(state);
+  state->refused |= refused;
+  return !refused;
+}
+
+bool mm__guard_write(const struct mm__record *record, struct mm__state *state, uint64_t to,
                      const void *from, uint64_t bytes, bool lent) {
   uint64_t low = to & ~(MM__PAGE - 1ul), high = (to + bytes + MM__PAGE - 1) & ~(MM__PAGE - 1ul);
-  if (lent && record->guard == MM_GUARD_PAGES && !state->guard_open) {
-    mm__guard_protect(low, high, PROT_READ | PROT_WRITE);
-    memcpy((void *)to, from, bytes);
-    mm__guard_protect(low, high, mm__at_rest(state, PROT_READ | PROT_WRITE));
-    return;
-  }
+  if (lent && record->guard == MM_GUARD_PAGES && !state->guard_open && !is_shut(state))
+    return write_lent(state, low, high, to, from, bytes);
   /* Pieces remember what is written, and stay for the next time. */
   bool begun = mm__guard_begin(record, state);
-  mm__guard_need(record, state, low, high, PROT_WRITE);
-  memcpy((void *)to, from, bytes);
+  bool is_open = mm__guard_need(record, state, low, high, PROT_WRITE);
+  if (is_open) memcpy((void *)to, from, bytes);
   if (begun) mm__guard_close(record, state);
+  return is_open;
 }
 
 static void discard_written(struct mm__discards *discards, const struct mm__head *head) {
@@ -185,8 +256,9 @@ bool mm__guard_reset(const struct mm__record *record, struct mm__state *state) {
     else
       discard_written(&discards, &record->head);
   }
-  state->all_written = 0;
-  return mm__discard_end(&discards);
+  bool done = mm__discard_end(&discards);
+  state->all_written = !done; /* the next reset has to put all of it back */
+  return done;
 }
 
 void mm__guard_empty_mailbox(const struct mm__record *record, struct mm__state *state) {
@@ -203,7 +275,7 @@ void mm__guard_trim_mailbox(const struct mm__record *record, struct mm__state *s
   state->mailbox_used = mark;
 }
 
-void mm__guard_open_mailbox(const struct mm__record *record, struct mm__state *state,
+bool mm__guard_open_mailbox(const struct mm__record *record, struct mm__state *state,
                             uint64_t high) {
   const struct mm__facts *facts = record->head.facts;
   uint64_t low = facts->mailbox_low;
@@ -214,8 +286,13 @@ void mm__guard_open_mailbox(const struct mm__record *record, struct mm__state *s
     state->mailbox_high = high;
     if (pages) mm__call(SYS_madvise, low, high - low, MADV_RANDOM); /* see pieces.c */
   }
-  if (!pages || state->guard_open == MM__OPEN_ALL || state->mailbox_open >= high) return;
+  state->refused = 0;
+  if (is_shut(state)) return false;
+  if (!pages || state->guard_open == MM__OPEN_ALL || state->mailbox_open >= high) return true;
   /* The stack lies right below. */
   mm__guard_protect(mm__pieces_open_below(state, low), high, PROT_READ | PROT_WRITE);
-  state->mailbox_open = high;
+  state->mailbox_open = high; /* also half of it has to be closed again */
+  if (!state->refused) return true;
+  close_pieces(record, state);
+  return false;
 }

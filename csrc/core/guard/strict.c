@@ -68,10 +68,27 @@ static int32_t keep_code(const struct line *line, uint64_t unused) {
   return MM_OK;
 }
 
-static void protect_all(uint32_t mask) {
+static bool protect_all(uint32_t mask) {
+  bool done = true;
   for (uint32_t i = 0; i < range_count; i++)
-    mm__call(SYS_mprotect, ranges[i].low, ranges[i].high - ranges[i].low,
-             ranges[i].protection & mask);
+    done &= !mm__failed(mm__call(SYS_mprotect, ranges[i].low, ranges[i].high - ranges[i].low,
+                                 ranges[i].protection & mask));
+  return done;
+}
+
+/* Of whole mappings, which needs no new one; so trying once more may help. */
+static void open_all(void) {
+  if (protect_all(~0u) || protect_all(~0u)) return;
+  mm__say("the kernel refuses to give the client's code back");
+  mm__call(SYS_kill, mm__call(SYS_getpid), SIGKILL);
+}
+
+static void open_code(void) {
+  open_all();
+  owner = 0;
+  __atomic_store_n(&closed, 0, __ATOMIC_SEQ_CST);
+  mm__call(SYS_futex, &closed, FUTEX_WAKE_PRIVATE, 0x7fffffff);
+  mm__unlock(&lock);
 }
 
 static int32_t close_code(void) {
@@ -85,16 +102,9 @@ static int32_t close_code(void) {
   owner = (uint32_t)mm__call(SYS_gettid);
   __atomic_store_n(&closed, 1, __ATOMIC_SEQ_CST);
   __atomic_fetch_add(&times, 1, __ATOMIC_SEQ_CST);
-  protect_all(~(uint32_t)PROT_EXEC);
-  return MM_OK;
-}
-
-static void open_code(void) {
-  protect_all(~0u);
-  owner = 0;
-  __atomic_store_n(&closed, 0, __ATOMIC_SEQ_CST);
-  mm__call(SYS_futex, &closed, FUTEX_WAKE_PRIVATE, 0x7fffffff);
-  mm__unlock(&lock);
+  if (protect_all(~(uint32_t)PROT_EXEC)) return MM_OK;
+  open_code();
+  return MM_ERROR_SYSTEM;
 }
 
 int32_t mm__strict_enter(struct mm__thread_record *thread) {
@@ -133,7 +143,7 @@ void mm__strict_release(void) {
 }
 
 void mm__strict_adopt(struct mm__thread_record *thread) {
-  if (closed) protect_all(~0u);
+  if (closed) open_all();
   closed = owner = lock = 0;
   if (thread) thread->strict_depth = 0;
 }
@@ -151,7 +161,7 @@ bool mm__strict_wait(uint64_t address) {
     /* A child of a bare clone(2), and nobody is left to open it. */
     if (!mm__wiped.is_same_process) mm__strict_adopt(0);
     /* In the thread that closed it only a handler of the host can be called: it may run. */
-    if (closed && is_mine()) protect_all(~0u);
+    if (closed && is_mine()) open_all();
     while (closed && !is_mine()) mm__call(SYS_futex, &closed, FUTEX_WAIT_PRIVATE, 1);
     if (each_line(find_code, address) == MM_ERROR_BUSY) return true;
   } while (__atomic_load_n(&times, __ATOMIC_SEQ_CST) != before);

@@ -50,10 +50,12 @@ long mm__descriptor_keep(const struct mm__record *record, long number, uint32_t 
   if (mm__failed(number)) return number;
   struct mm__descriptor *held = find(outside, number);
   long result = mm__call(SYS_fstat, number, &facts);
-  if (!held && outside->descriptor_count < MM__DESCRIPTOR_LIMIT)
-    held = &outside->descriptors[outside->descriptor_count++];
-  else if (!held)
-    result = -EMFILE;
+  if (!mm__failed(result) && !held) {
+    if (outside->descriptor_count < MM__DESCRIPTOR_LIMIT)
+      held = &outside->descriptors[outside->descriptor_count++];
+    else
+      result = -EMFILE;
+  }
   if (mm__failed(result)) {
     mm__call(SYS_close, number);
     return result;

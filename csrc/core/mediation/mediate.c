@@ -71,8 +71,7 @@ bool mm__memory_usable(const struct mm__trap *trap, uint64_t low, uint64_t bytes
                        uint32_t protection) {
   if (low + bytes < low || !mm__slot_map_covers(&trap->state->map, low, low + bytes, protection))
     return false;
-  mm__guard_need(trap->record, trap->state, low, low + bytes, protection);
-  return true;
+  return mm__guard_need(trap->record, trap->state, low, low + bytes, protection);
 }
 
 /* readv(2): the list, and the memory that each of its entries names. */

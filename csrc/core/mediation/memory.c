@@ -112,29 +112,45 @@ static long set_protection(const struct mm__range *piece, uint32_t protection) {
   return mm__call(SYS_mprotect, piece->low, piece->high - piece->low, protection);
 }
 
+/* When the kernel refuses what comes after it has changed something, the image cannot go on as if
+ * it had not: it is shut, and its call ends at its next step. */
+static long after_change(struct mm__trap *trap, long result) {
+  if (mm__failed(result) && !trap->serving) mm__guard_shut_down(trap->state, result);
+  return result;
+}
+
 /* Zeros over snapshot memory: DONTNEED would bring the file's bytes back. */
-static long write_zeros(const struct mm__range *piece, uint32_t protection) {
+static long write_zeros(struct mm__trap *trap, const struct mm__range *piece, uint32_t protection) {
   long result = set_protection(piece, PROT_READ | PROT_WRITE);
-  if (mm__failed(result)) return result;
+  if (mm__failed(result)) return after_change(trap, result);
   memset((void *)piece->low, 0, piece->high - piece->low);
-  return set_protection(piece, protection);
+  return after_change(trap, set_protection(piece, protection));
+}
+
+/* One range in the middle of another makes two more. */
+static bool is_full(const struct mm__trap *trap) {
+  return trap->state->map.count + 2 > trap->state->map.capacity;
 }
 
 static long remove_piece(struct mm__trap *trap, const struct mm__range *piece, uint32_t detail) {
   (void)detail;
   struct mm__range withdrawn = *piece;
+  if (is_full(trap)) return -ENOMEM;
   if (of_snapshot(trap, piece)) {
     withdrawn.protection = PROT_NONE;
     withdrawn.flags |= MM__RANGE_WITHDRAWN;
-    if (mm__slot_map_insert(&trap->state->map, withdrawn) != MM_OK) return -ENOMEM;
-    long result = set_protection(piece, PROT_NONE);
+    long result = after_change(trap, set_protection(piece, PROT_NONE));
+    if (mm__failed(result)) return result;
+    mm__slot_map_insert(&trap->state->map, withdrawn);
     changed(trap, piece->low, piece->high);
     return result;
   }
-  if (mm__slot_map_remove(&trap->state->map, piece->low, piece->high) != MM_OK) return -ENOMEM;
+  long result = mm__slot_reserve(piece->low, piece->high - piece->low);
+  if (mm__failed(result)) return result;
+  mm__slot_map_remove(&trap->state->map, piece->low, piece->high);
   count(trap, -(int64_t)(piece->high - piece->low));
   changed(trap, piece->low, piece->high);
-  return mm__slot_reserve(piece->low, piece->high - piece->low);
+  return result;
 }
 
 long mm__memory_munmap(struct mm__trap *trap) {
@@ -169,8 +185,10 @@ static long renew_piece(struct mm__trap *trap, const struct mm__range *piece, ui
   struct mm__range renewed = *piece;
   renewed.flags &= ~(uint32_t)MM__RANGE_WITHDRAWN;
   renewed.protection = protection;
-  if (mm__slot_map_insert(&trap->state->map, renewed) != MM_OK) return -ENOMEM;
-  long result = write_zeros(piece, protection);
+  if (is_full(trap)) return -ENOMEM;
+  long result = write_zeros(trap, piece, protection);
+  if (mm__failed(result)) return result;
+  mm__slot_map_insert(&trap->state->map, renewed);
   changed(trap, piece->low, piece->high);
   return result;
 }
@@ -248,6 +266,12 @@ static long protect_piece(struct mm__trap *trap, const struct mm__range *piece,
   return set_protection(piece, protection);
 }
 
+static long protect_as_before(struct mm__trap *trap, const struct mm__range *piece,
+                              uint32_t unused) {
+  (void)unused;
+  return after_change(trap, set_protection(piece, piece->protection));
+}
+
 long mm__memory_mprotect(struct mm__trap *trap) {
   uint64_t low = (uint64_t)trap->arguments[0], bytes = mm__page_up((uint64_t)trap->arguments[1]);
   uint32_t protection = (uint32_t)trap->arguments[2] & 7;
@@ -257,10 +281,12 @@ long mm__memory_mprotect(struct mm__trap *trap) {
   if (!protection_allowed(trap, low, low + bytes, protection)) return -EACCES;
   trap->state->map_changed = 1;
   long result = each_piece(trap, low, low + bytes, protect_piece, protection);
-  if (mm__failed(result)) return result;
-  int status = mm__slot_map_protect(&trap->state->map, low, low + bytes, protection);
+  if (!mm__failed(result) &&
+      mm__slot_map_protect(&trap->state->map, low, low + bytes, protection) != MM_OK)
+    result = -ENOMEM;
+  if (mm__failed(result)) each_piece(trap, low, low + bytes, protect_as_before, 0);
   changed(trap, low, low + bytes);
-  return status == MM_OK ? 0 : -ENOMEM;
+  return result;
 }
 
 static long drop_piece(struct mm__trap *trap, const struct mm__range *piece, uint32_t advice) {
@@ -269,7 +295,7 @@ static long drop_piece(struct mm__trap *trap, const struct mm__range *piece, uin
   /* A file's pages that were never written come back as they are. */
   if (piece->flags & MM__RANGE_FILE) return 0;
   if (!(piece->protection & PROT_WRITE)) trap->state->map_changed = 1; /* else a reset leaves it */
-  long result = write_zeros(piece, piece->protection);
+  long result = write_zeros(trap, piece, piece->protection);
   changed(trap, piece->low, piece->high);
   return result;
 }
@@ -325,15 +351,16 @@ long mm__memory_brk(struct mm__trap *trap) {
 
 /* A copy at the new place: where the kernel cannot move pages, because they are of the snapshot or
  * of several mappings. */
-static long copy(const struct mm__range *range, uint64_t low, uint64_t kept, uint64_t bytes,
-                 uint64_t to) {
+static long copy(struct mm__trap *trap, const struct mm__range *range, uint64_t low, uint64_t kept,
+                 uint64_t bytes, uint64_t to) {
   struct mm__range from = {low, low + kept, 0, 0}, moved = {to, to + bytes, 0, 0};
   long result = mm__call(SYS_mmap, to, bytes, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   if (mm__failed(result)) return result;
-  if (!(range->protection & PROT_READ)) set_protection(&from, PROT_READ);
+  if (!(range->protection & PROT_READ)) result = set_protection(&from, PROT_READ);
+  if (mm__failed(result)) return after_change(trap, result);
   memcpy((void *)to, (const void *)low, kept);
-  return set_protection(&moved, range->protection);
+  return after_change(trap, set_protection(&moved, range->protection));
 }
 
 /* Moves the first `kept` bytes of a mapping to a new place of `bytes`. */
@@ -344,15 +371,17 @@ static long move(struct mm__trap *trap, uint64_t low, uint64_t kept, uint64_t by
   if (!of_snapshot(trap, range)) {
     result = mm__call(SYS_mremap, low, kept, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to);
     if (!mm__failed(result)) {
-      mm__slot_reserve(low, kept);
-      result = set_protection(&moved, range->protection); /* the guard may have closed it */
+      result = mm__slot_reserve(low, kept);
+      if (!mm__failed(result)) /* the guard may have closed it */
+        result = set_protection(&moved, range->protection);
+      after_change(trap, result);
     }
   }
-  if (result == -EFAULT && !trap->serving) result = copy(range, low, kept, bytes, to);
+  if (result == -EFAULT && !trap->serving) result = copy(trap, range, low, kept, bytes, to);
   if (mm__failed(result)) return result;
   result = keep_range(trap, to, bytes, range->protection, range->flags & MM__RANGE_FILE);
-  if (mm__failed(result)) return result;
-  return each_piece(trap, low, low + kept, remove_piece, 0);
+  if (!mm__failed(result)) result = each_piece(trap, low, low + kept, remove_piece, 0);
+  return after_change(trap, result);
 }
 
 /* In place, into free slot space behind it, which is reserved: in a client more of the same

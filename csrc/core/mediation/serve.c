@@ -54,14 +54,15 @@ int mm__serve_start(const struct mm__serve *serve, struct mm_error *error);
 int mm__serve_start(const struct mm__serve *serve, struct mm_error *error) {
   if (serve->slot == 0 || serve->slot >= MM__SLOT_COUNT || serve->range_count > MM__RANGE_LIMIT / 2)
     return mm__fail(error, MM_ERROR_ARGUMENT, "slot %u cannot be served", serve->slot);
-  mm__tables_open();
+  int status = mm__tables_open(error);
+  if (status != MM_OK) return status;
   mm__tables.serve = *serve;
   mm__signals_serve();
   mm__tables.host_fs = mm__fs_ask();
   mm__tables_close();
   /* Armed anew, with an alternate stack on which the launcher can write an image. */
   struct mm__thread_record *thread;
-  int status = mm__thread_find(&thread, error);
+  status = mm__thread_find(&thread, error);
   if (status != MM_OK) return status;
   mm__thread_disarm(thread);
   status = mm__thread_find(&thread, error);

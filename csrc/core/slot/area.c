@@ -52,14 +52,14 @@ int mm__area_claim(const struct mm__hold *hold, uint64_t bytes, uint64_t *addres
   mm__guard_changed(record, state, low, low + bytes);
   state->memory_bytes += bytes;
   *address = low;
-  return MM_OK;
+  return state->dead ? mm__guard_failed(state, error) : MM_OK;
 }
 
 static int give_back(const struct mm__record *record, struct mm__state *state, uint64_t low,
                      uint64_t high) {
-  int status = mm__slot_map_remove(&state->map, low, high);
-  if (status != MM_OK) return status;
-  mm__slot_reserve(low, high - low);
+  if (state->map.count == state->map.capacity) return MM_ERROR_LIMIT; /* one could become two */
+  if (mm__failed(mm__slot_reserve(low, high - low))) return MM_ERROR_MEMORY;
+  mm__slot_map_remove(&state->map, low, high);
   if (record->guard == MM_GUARD_PAGES) mm__pieces_changed(state, low, high);
   state->memory_bytes -= high - low;
   return MM_OK;
@@ -73,16 +73,25 @@ int mm__area_release(const struct mm__hold *hold, uint64_t address, uint64_t byt
       !mm__slot_map_covers(&state->map, address, address + bytes, OPEN))
     return mm__fail(error, MM_ERROR_RANGE, "0x%lx is no memory of the client's", address);
   int status = give_back(&mm__tables.records[hold->slot], state, address, address + bytes);
-  return status == MM_OK ? status : mm__fail(error, status, "the image has too many mappings");
+  if (status == MM_OK) return status;
+  return mm__fail(error, status, "%s",
+                  status == MM_ERROR_LIMIT ? "the image has too many mappings"
+                                           : "the kernel does not take its memory back");
 }
 
-void mm__area_empty(const struct mm__record *record, struct mm__state *state) {
+bool mm__area_empty(const struct mm__record *record, struct mm__state *state) {
   uint64_t low = AREA_LOW(state - mm__states);
+  bool done = true;
   for (uint32_t i = mm__slot_map_find(&state->map, low); i < state->map.count;) {
     struct mm__range range = state->map.ranges[i];
-    if (!(range.flags & MM__RANGE_LENT) || give_back(record, state, range.low, range.high) != MM_OK)
-      i++;
+    bool stays = !(range.flags & MM__RANGE_LENT);
+    if (!stays && give_back(record, state, range.low, range.high) != MM_OK) {
+      done = false;
+      stays = true;
+    }
+    i += stays;
   }
+  return done;
 }
 
 static bool covered(const struct mm__hold *hold, uint64_t address, uint64_t bytes,
@@ -96,8 +105,9 @@ int mm__area_read(const struct mm__hold *hold, uint64_t address, void *to, uint6
   if (!covered(hold, address, bytes, PROT_READ))
     return mm__fail(error, MM_ERROR_RESULT, "%lu bytes at 0x%lx are not memory of the image", bytes,
                     address);
-  mm__guard_read(&mm__tables.records[hold->slot], &mm__states[hold->slot], address, to, bytes);
-  return MM_OK;
+  struct mm__state *state = &mm__states[hold->slot];
+  bool done = mm__guard_read(&mm__tables.records[hold->slot], state, address, to, bytes);
+  return done ? MM_OK : mm__guard_failed(state, error);
 }
 
 int mm__area_write(const struct mm__hold *hold, uint64_t address, const void *from, uint64_t bytes,
@@ -106,10 +116,10 @@ int mm__area_write(const struct mm__hold *hold, uint64_t address, const void *fr
     return mm__fail(error, MM_ERROR_RANGE,
                     "%lu bytes at 0x%lx are not memory that the image may write", bytes, address);
   if (bytes == 0) return MM_OK;
-  const struct mm__slot_map *map = &mm__states[hold->slot].map;
+  struct mm__state *state = &mm__states[hold->slot];
+  const struct mm__slot_map *map = &state->map;
   const struct mm__range *range = &map->ranges[mm__slot_map_find(map, address)];
   bool lent = range->flags & MM__RANGE_LENT && range->high >= address + bytes;
-  mm__guard_write(&mm__tables.records[hold->slot], &mm__states[hold->slot], address, from, bytes,
-                  lent);
-  return MM_OK;
+  bool done = mm__guard_write(&mm__tables.records[hold->slot], state, address, from, bytes, lent);
+  return done ? MM_OK : mm__guard_failed(state, error);
 }

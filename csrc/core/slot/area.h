@@ -19,7 +19,7 @@ int mm__area_read(const struct mm__hold *hold, uint64_t address, void *to, uint6
                   struct mm_error *error);
 int mm__area_write(const struct mm__hold *hold, uint64_t address, const void *from, uint64_t bytes,
                    struct mm_error *error);
-/* All of it goes, as part of a reset. The guard is closed. */
-void mm__area_empty(const struct mm__record *record, struct mm__state *state);
+/* All of it goes, as part of a reset. The guard is closed. False: the kernel refused. */
+bool mm__area_empty(const struct mm__record *record, struct mm__state *state);
 
 #endif

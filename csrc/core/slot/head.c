@@ -68,12 +68,11 @@ static int take_place(struct mm__kept *kept, uint64_t head_bytes, struct mm_erro
 void mm__head_release(const struct mm__kept *kept) {
   if (!kept->low) return;
   uint32_t place = (uint32_t)((kept->low - PLACE_LOW(0)) >> MM__HEADS_SHIFT);
-  taken[place / 64] &= ~(1ul << place % 64);
-  if (place)
-    mm__call(SYS_munmap, kept->low, place_bytes(kept->head_bytes));
-  else
-    mm__call(SYS_mprotect, mm__kept_granted(kept), sealed_bytes(kept->head_bytes),
-             PROT_READ | PROT_WRITE);
+  long result = place ? mm__call(SYS_munmap, kept->low, place_bytes(kept->head_bytes))
+                      : mm__call(SYS_mprotect, mm__kept_granted(kept),
+                                 sealed_bytes(kept->head_bytes), PROT_READ | PROT_WRITE);
+  /* Else nobody uses the place again; it goes with the Matchmaker. */
+  if (!mm__failed(result)) taken[place / 64] &= ~(1ul << place % 64);
 }
 
 static long read_all(int file, uint8_t *to, uint64_t bytes, uint64_t offset) {

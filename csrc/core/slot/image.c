@@ -117,13 +117,13 @@ static int build(struct mm__image_opening *opening) {
   if (status == MM_OK) status = mm__place_stubs(opening, stub_count);
   if (status == MM_OK) status = seal_head(opening);
   if (status == MM_OK) status = start_state(opening);
+  if (status == MM_OK) status = mm__record_open(&mm__tables.records[opening->slot], opening->error);
   if (status != MM_OK) {
     mm__place_release(opening->slot, stub_count);
     mm__key_give_back(opening->key);
     mm__image_leave(&mm__states[opening->slot]);
     return status;
   }
-  mm__record_open(&mm__tables.records[opening->slot]);
   record_image(opening, stub_count);
   mm__record_close(&mm__tables.records[opening->slot]);
   mm__key_open(opening->thread, opening->key);
@@ -160,10 +160,26 @@ int mm__image_map(const char *path, const struct mm_map_options *options, uint32
   if (mm__tables.host.trace & MM__TRACE_IMAGE)
     mm__say("image: mapped %s in slot %u, %u segments, %lu bytes", path, opening.slot,
             opening.head.load_count, opening.head.memory_bytes);
-  status = mm__image_hooks(opening.slot, thread, 0, error);
-  mm__states[opening.slot].is_used = 0;
-  mm__image_leave(&mm__states[opening.slot]);
+  struct mm__state *state = &mm__states[opening.slot];
+  status = state->dead ? mm__guard_failed(state, error)
+                       : mm__image_hooks(opening.slot, thread, 0, error);
+  state->is_used = 0;
+  mm__image_leave(state);
   if (status != MM_OK) mm__image_unmap(opening.slot, thread, 0);
+  return status;
+}
+
+/* Everything that can be refused comes first, and then nothing has changed. */
+static int take_out(struct mm__record *record, uint32_t slot, struct mm_error *error) {
+  int status = mm__record_open(record, error);
+  if (status != MM_OK) return status;
+  long result = mm__place_release(slot, record->stub_count);
+  if (mm__failed(result))
+    status = mm__fail_system(error, MM_ERROR_MEMORY, (int)-result, "%s: cannot be unmapped",
+                             record->path);
+  else
+    memset(record, 0, sizeof *record);
+  mm__record_close(record);
   return status;
 }
 
@@ -177,21 +193,20 @@ static int unmap(uint32_t slot, struct mm__thread_record *thread, struct mm_erro
     status = MM_ERROR_BUSY;
   }
   if (status != MM_OK) return mm__fail(error, status, "%s: a call is running", record->path);
-  struct mm__kept kept = record->kept;
+  struct mm__record before = *record;
   mm__descriptors_close(record);
-  if (mm__tables.host.trace & MM__TRACE_IMAGE)
-    mm__say("image: unmapped %s from slot %u", record->path, slot);
-  mm__place_release(slot, record->stub_count);
-  mm__key_close(thread, record->key);
-  mm__key_give_back(record->key);
-  mm__record_open(record);
-  memset(record, 0, sizeof *record);
-  mm__record_close(record);
-  mapped_count--;
-  mm__head_release(&kept);
+  status = take_out(record, slot, error);
+  if (status == MM_OK) {
+    if (mm__tables.host.trace & MM__TRACE_IMAGE)
+      mm__say("image: unmapped %s from slot %u", before.path, slot);
+    mm__key_close(thread, before.key);
+    mm__key_give_back(before.key);
+    mapped_count--;
+    mm__head_release(&before.kept);
+  }
   __atomic_store_n(&state->retired, 0, __ATOMIC_SEQ_CST);
   mm__image_leave(state);
-  return MM_OK;
+  return status;
 }
 
 int mm__image_unmap(uint32_t slot, struct mm__thread_record *thread, struct mm_error *error) {

@@ -138,19 +138,28 @@ int mm__place_loads(const struct mm__image_opening *opening) {
 
 /* Stubs are one shared page, mapped once for every 128: an old size of 0 makes mremap(2) map shared
  * pages again. */
-int mm__place_stubs(const struct mm__image_opening *opening, uint32_t count) {
-  for (uint32_t first = 0; first < count; first += MM__STUBS_PER_PAGE) {
-    long result = mm__call(SYS_mremap, MM__ARENA_LOW + MM__STUBS_OFFSET, 0, MM__PAGE,
-                           MREMAP_MAYMOVE | MREMAP_FIXED, mm__stub_address(opening->slot, first));
-    if (mm__failed(result))
-      return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result, "%s: cannot map stubs",
-                             opening->name);
-  }
-  return MM_OK;
+static long map_stubs(uint32_t slot, uint32_t count) {
+  long result = 0;
+  for (uint32_t first = 0; first < count && !mm__failed(result); first += MM__STUBS_PER_PAGE)
+    result = mm__call(SYS_mremap, MM__ARENA_LOW + MM__STUBS_OFFSET, 0, MM__PAGE,
+                      MREMAP_MAYMOVE | MREMAP_FIXED, mm__stub_address(slot, first));
+  return result;
 }
 
-void mm__place_release(uint32_t slot, uint32_t stub_count) {
-  mm__call(SYS_munmap, MM__SLOT_BASE(slot), MM__SLOT_BYTES);
+int mm__place_stubs(const struct mm__image_opening *opening, uint32_t count) {
+  long result = map_stubs(opening->slot, count);
+  if (!mm__failed(result)) return MM_OK;
+  return mm__fail_system(opening->error, MM_ERROR_MEMORY, (int)-result, "%s: cannot map stubs",
+                         opening->name);
+}
+
+/* The stubs first: there is room in the kernel's list then, should a neighbour's reservation have
+ * become one with this slot's, so that it has to be split. */
+long mm__place_release(uint32_t slot, uint32_t stub_count) {
   uint64_t pages = (stub_count + MM__STUBS_PER_PAGE - 1) / MM__STUBS_PER_PAGE;
-  if (pages) mm__call(SYS_munmap, mm__stub_address(slot, 0), pages * MM__PAGE);
+  long result = pages ? mm__call(SYS_munmap, mm__stub_address(slot, 0), pages * MM__PAGE) : 0;
+  if (mm__failed(result)) return result;
+  result = mm__call(SYS_munmap, MM__SLOT_BASE(slot), MM__SLOT_BYTES);
+  if (mm__failed(result)) map_stubs(slot, stub_count);
+  return result;
 }

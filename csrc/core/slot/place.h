@@ -19,7 +19,8 @@ int mm__place_loads(const struct mm__image_opening *opening);
 int mm__place_stubs(const struct mm__image_opening *opening, uint32_t count);
 /* The slot map as the snapshot has it. */
 int mm__place_list(struct mm__state *state, const struct mm__head *head);
-void mm__place_release(uint32_t slot, uint32_t stub_count);
+/* All of it or nothing; what the kernel said. */
+long mm__place_release(uint32_t slot, uint32_t stub_count);
 
 static inline uint32_t mm__load_protection(const Elf64_Phdr *load) {
   return (load->p_flags & PF_R ? PROT_READ : 0) | (load->p_flags & PF_W ? PROT_WRITE : 0) |
