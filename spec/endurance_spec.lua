@@ -1,3 +1,4 @@
+local shell = require "spec.shell"
 local support = require "spec.support"
 
 -- Lua text: steady(rounds, f) runs f a tenth as often, measures this process, runs it `rounds`
@@ -148,6 +149,19 @@ describe("in the long run", function()
     ]]):format(count))
   end
 
+  -- Several states in one process, each in a thread: spec/soak.
+  local function states(count)
+    local folder = shell.output("mktemp -d"):gsub("%s+$", "")
+    finally(function() os.execute("rm -rf " .. folder) end)
+    shell.output(("cc -O1 -g -D_GNU_SOURCE= -Icsrc -Icsrc/include -Ispec/unit -o %s/states " ..
+      "spec/soak/states.c -Wl,--export-dynamic $(pkg-config --cflags --libs %s) -lpthread")
+      :format(folder, support.lua))
+    local result = shell.run(("env -u LUA_INIT MM_BUILD='%s' LUA_PATH='%s' LUA_CPATH='%s' " ..
+      "%s/states %s spec/soak/states.lua %d 1"):format(support.build, package.path, package.cpath,
+      folder, folder, count))
+    assert(result.status == 0, result.stdout .. result.stderr)
+  end
+
   it("calls leave nothing behind", function() calls(10000, "open") end)
   it("calls under `pages` leave nothing behind", function() calls(1000, "pages") end)
   it("calls with strings leave nothing behind", function() strings(10000) end)
@@ -157,6 +171,9 @@ describe("in the long run", function()
   it("crashes leave nothing behind", function() crashes(200) end)
   it("resets leave nothing behind", function() resets(500) end)
   it("connections leave nothing behind", function() connections(50) end)
+  it("states in several threads, closed with what they map, leave nothing behind", function()
+    states(800)
+  end)
 
   if rawget(_G, "jit") then
     it("a million calls leave nothing behind #slow", function() calls(1000000, "open") end)
@@ -164,6 +181,11 @@ describe("in the long run", function()
     it("ten thousand maps and unmaps leave nothing behind #slow", function() maps(10000) end)
     it("ten thousand crashes leave nothing behind #slow", function() crashes(10000) end)
     it("ten thousand resets leave nothing behind #slow", function() resets(10000) end)
+  end
+  if rawget(_G, "jit") or _VERSION == "Lua 5.4" then
+    it("a hundred thousand calls of several states leave nothing behind #long", function()
+      states(100000)
+    end)
   end
   it("ten thousand maps that fail leave nothing behind #slow", function() failures(10000) end)
   it("a thousand connections leave nothing behind #slow", function() connections(1000) end)
