@@ -191,7 +191,7 @@ run-bench: all examples $(addprefix $(B)/bench/,add.so spell.so protect.so daemo
 demo: ## the main job on real input: spell-check a text through an image
 check: ## the quick tests, under every Lua that is here, and lint
 check-slow: ## the same with the slow tests, and the unit programs on other kernels in QEMU
-check-long: ## and with the very slow ones: the ABI proof whole, crowds of clients, the soak
+check-long: ## and with the very slow ones: the ABI proof whole, crowds of clients, the soak, valgrind
 SOAK_CALLS ?= 350000
 SOAK_SEED  ?= 1
 soak: ## over a million calls, one in ten of which crashes; SOAK_CALLS=350000 with each guard, SOAK_SEED=1
@@ -209,15 +209,15 @@ LIBS_daemon := -lhunspell-1.7
 # ---- fuzzing: libFuzzer, under ASan and UBSan, a minute each ----
 FUZZ_SECONDS ?= 60
 SANITIZE     := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
-fuzz: ## libFuzzer on checker, parsers and sequences of calls; FUZZ_SECONDS=60 each
+fuzz: ## libFuzzer on checker, parsers, policies and sequences of calls; FUZZ_SECONDS=60 each
 run-fuzz: all fixtures
 	@$(AGAIN) B=$(B)/fuzzing CC=clang CORE_CC='$(CC)' FUZZ_MAIN= FUZZ_LINK=-fsanitize=fuzzer \
 	  CFLAGS='$(SANITIZE) -fsanitize=fuzzer-no-link' $(FUZZERS:%=$(B)/fuzzing/fuzz/%)
 	@MM_BUILD=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) spec/fuzz/run $(B)/fuzzing/fuzz $(FUZZERS)
 
-# ---- the unit programs and the Lua module, under ASan and UBSan; images, launcher and Matchmaker as they are ----
-CHECKED = $(patsubst $(B)/%,$(B)/sanitize/%,$(UNITS)) $(B)/sanitize/lua/$(LUA)/matchmaker/core.so
-check-sanitize: ## the unit programs and the Lua specs with the client's side under ASan and UBSan
+# ---- the unit programs, the Lua module and the launcher, under ASan and UBSan; images and Matchmaker as they are ----
+CHECKED = $(patsubst $(B)/%,$(B)/sanitize/%,$(UNITS) $(B)/matchmaker-launch $(B)/lua/$(LUA)/matchmaker/core.so)
+check-sanitize: ## the unit programs and the Lua specs, with client and launcher under ASan and UBSan
 run-check-sanitize: all fixtures examples
 	@$(AGAIN) B=$(B)/sanitize CORE_CC='$(CC)' CFLAGS='$(SANITIZE) -Wno-format-truncation' $(CHECKED)
 	@MM_BUILD=$(B) CC='$(CC)' tools/sanitize.sh $(LUA)

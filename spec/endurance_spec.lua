@@ -183,8 +183,8 @@ describe("in the long run", function()
     it("ten thousand resets leave nothing behind #slow", function() resets(10000) end)
   end
   if rawget(_G, "jit") or _VERSION == "Lua 5.4" then
-    it("a hundred thousand calls of several states leave nothing behind #long", function()
-      states(100000)
+    it("thirty thousand calls of several states leave nothing behind #long", function()
+      states(30000)
     end)
   end
   it("ten thousand maps that fail leave nothing behind #slow", function() failures(10000) end)

@@ -117,6 +117,12 @@ local function run_seeds(name)
     ("env MM_BUILD=%s %s/fuzz/%s spec/fuzz/seed/%s"):format(quote(build), build, name, name))
 end
 
+-- What does not cross the gate: valgrind knows no Syscall User Dispatch.
+local function run_valgrind(name, program)
+  run_program("valgrind " .. name, ("env MM_BUILD=%s valgrind -q --leak-check=full " ..
+    "--error-exitcode=3 %s/%s"):format(quote(build), build, program))
+end
+
 -- Unit programs on another kernel, in an emulator whose CPU has what this one may lack.
 local function run_guest(kernel, names)
   local guest = part("kernel " .. kernel)
@@ -205,6 +211,13 @@ for _, path in ipairs(words("ls spec/unit/*.c 2>/dev/null")) do
 end
 for _, path in ipairs(words("ls -d spec/fuzz/seed/* 2>/dev/null")) do
   run_seeds(path:match("[^/]+$"))
+end
+if options["--long"] then
+  for _, name in ipairs { "head", "registry", "prototype", "entry", "policy" } do
+    run_valgrind("seeds " .. name, ("fuzz/%s spec/fuzz/seed/%s"):format(name, name))
+  end
+  run_valgrind("signature_test", "unit/signature_test")
+  run_valgrind("slot_map_test", "unit/slot_map_test")
 end
 if options["--slow"] then
   for _, kernel in ipairs { "6.1", "6.12" } do

@@ -34,6 +34,7 @@ has_header hunspell/hunspell.h|libhunspell-dev
 has_big_dictionary|hunspell-hu'
 other_needs='
 has_command c++|g++
+has_command valgrind|valgrind
 has_command lua5.1|lua5.1
 has_library lua5.1|liblua5.1-0-dev
 has_command lua5.2|lua5.2
