@@ -5,7 +5,7 @@
 #   - the Matchmaker and servers: freestanding, and inside a slot; they are as they always are
 #   - a_thread_that_ends_leaves_nothing: ASan keeps mappings of its own of threads that ended
 #   - install, rockspec: they test what is built and installed
-#   - endurance, abi: they measure memory, and compile programs of their own
+#   - endurance, abi: they measure memory, and compile programs of their own; debugger: gdb, preloaded, shows nothing
 set -u
 lua=$1
 build=${MM_BUILD:-build}
@@ -52,7 +52,7 @@ for program in "$build"/sanitize/unit/*_test; do
   rm -rf "$scratch/files"
 done
 for spec in spec/*_spec.lua; do
-  case $spec in */install_spec.lua | */rockspec_spec.lua | */endurance_spec.lua | */abi_spec.lua) continue ;; esac
+  case $spec in */install_spec.lua | */rockspec_spec.lua | */endurance_spec.lua | */abi_spec.lua | */debugger_spec.lua) continue ;; esac
   MM_BUILD=$suite LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH="$suite/lua/$lua/?.so;;" \
     LD_PRELOAD="$("${CC:-cc}" -print-file-name=libasan.so)" \
     timeout 300 busted --lua="$lua" --exclude-tags=slow,long -o TAP "$spec" >"$scratch/log" 2>&1
