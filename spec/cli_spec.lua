@@ -196,11 +196,54 @@ describe("completion in bash", function()
   end)
 end)
 
+describe("completion in other shells", function()
+  local zsh, fish = "share/zsh/site-functions/_matchmaker",
+    "share/fish/vendor_completions.d/matchmaker.fish"
+  local function has(name) return shell.run("command -v " .. name).status == 0 end
+  local function it_with(name, ...) return (has(name) and it or pending)(...) end
+
+  it_with("zsh", "is a function that zsh reads", function() shell.output("zsh -n " .. zsh) end)
+
+  it_with("fish", "offers commands, options, values and exports in fish", function()
+    local function offered(line)
+      local text = shell.output(("env MM_BUILD=%s MATCHMAKER_LUA=%s PATH=%s/bin:$PATH fish -c %s")
+        :format(support.build, support.lua, shell.root, shell.quote(
+        ("source %s; complete -C '%s'"):format(fish, line))))
+      return (text:gsub("\t[^\n]*", ""))
+    end
+    assert.equal("describe\ndoctor", offered "matchmaker d")
+    assert.equal("--timeout", offered "matchmaker call --t")
+    assert.equal("output", offered "matchmaker call --grant o")
+    assert.equal("add\nadd_double", offered("matchmaker call " .. support.image("math") .. " add"))
+    assert.equal(support.image("math"), offered("matchmaker verify " ..
+      support.image("math"):sub(1, -6)))
+  end)
+
+  it("knows every command and every option that there is", function()
+    local texts = { [zsh] = shell.read(zsh), [fish] = shell.read(fish) }
+    for _, name in ipairs(COMMANDS) do
+      for option in ("\n  --help\n" .. output(name .. " --help")):gmatch("\n  (%-%-?%l+)") do
+        local word = option:gsub("^%-+", "")
+        local forms = { [zsh] = "'[*]?" .. option:gsub("%-", "%%-") .. "%[",
+                        [fish] = (option:find "^%-%-" and " %-l " or " %-s ") .. word .. " " }
+        for path, text in pairs(texts) do
+          assert.matches("[ '(]" .. name .. "[) ':]", text)
+          assert.is_truthy(text:find(forms[path]), path .. " " .. option)
+        end
+      end
+    end
+  end)
+end)
+
 describe("the man page", function()
   it("has every command, and no warning of its formatter", function()
     local page = "share/man/man1/matchmaker.1"
     for _, name in ipairs(COMMANDS) do
       assert.matches("\n.B " .. name .. "\n", shell.read(page), 1, true)
+      local synopsis = shell.read(page):match("\n%.B matchmaker " .. name .. "\n(.-)\n%.[bS][rH]")
+      for option in output(name .. " --help"):gmatch("\n  (%-%-?%l+)") do
+        assert.matches(option:gsub("%-", "\\-"), synopsis, 1, true)
+      end
     end
     local result = shell.run("! command -v groff || LC_ALL=C groff -man -Tascii -ww -z " .. page)
     assert.equal("", result.stderr)

@@ -48,6 +48,8 @@ has_module luajit lfs|lua-filesystem
 has_shared libreadline.so.8|libreadline8
 has_command tmux|tmux
 has_command luacheck|lua-check
+has_command zsh|zsh
+has_command fish|fish
 has_command luarocks|luarocks
 has_command clang-format|clang-format
 has_command clang-tidy|clang-tidy

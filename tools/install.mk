@@ -33,6 +33,9 @@ install: all ## install under PREFIX (/usr/local), with DESTDIR before it
 	install -D -m 644 share/man/man1/matchmaker.1 $(ROOT)/share/man/man1/matchmaker.1
 	install -D -m 644 share/bash-completion/completions/matchmaker \
 	  $(ROOT)/share/bash-completion/completions/matchmaker
+	install -D -m 644 share/zsh/site-functions/_matchmaker $(ROOT)/share/zsh/site-functions/_matchmaker
+	install -D -m 644 share/fish/vendor_completions.d/matchmaker.fish \
+	  $(ROOT)/share/fish/vendor_completions.d/matchmaker.fish
 	install -m 644 share/matchmaker/gdb.py $(B)/matchmaker.elf $(ROOT)/share/matchmaker
 	$(foreach n,$(LUA_NUMBERS),$(call put_lua,$(ROOT)/share/lua/$(n)) && \
 	  install -D -m 755 $(call module_of,$(n))/core.so $(ROOT)/lib/lua/$(n)/matchmaker/core.so && \
@@ -42,7 +45,8 @@ uninstall: ## remove what install put there
 	rm -f $(addprefix $(ROOT)/bin/,matchmaker matchmaker-launch) $(ROOT)/include/matchmaker.h \
 	  $(ROOT)/lib/libmatchmaker.* $(ROOT)/lib/libmatchmaker-server.* \
 	  $(ROOT)/lib/pkgconfig/matchmaker.pc $(ROOT)/lib/pkgconfig/matchmaker-server.pc \
-	  $(ROOT)/share/man/man1/matchmaker.1 $(ROOT)/share/bash-completion/completions/matchmaker
+	  $(ROOT)/share/man/man1/matchmaker.1 $(ROOT)/share/bash-completion/completions/matchmaker \
+	  $(ROOT)/share/zsh/site-functions/_matchmaker $(ROOT)/share/fish/vendor_completions.d/matchmaker.fish
 	rm -rf $(ROOT)/include/matchmaker $(ROOT)/share/matchmaker \
 	  $(foreach n,5.1 5.2 5.3 5.4,$(ROOT)/share/lua/$(n)/matchmaker $(ROOT)/lib/lua/$(n)/matchmaker)
 
