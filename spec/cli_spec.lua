@@ -80,6 +80,14 @@ describe("matchmaker call", function()
     assert.matches("did you mean `add`", call("math", "ad 1 2").stderr)
   end)
 
+  it("shows C text that is none, with a caret under the place", function()
+    local result = shell.run(("printf 'math:new(\"int int x\")\n' | %s repl %s"):format(
+      command, support.image("math")))
+    local text, caret = result.stderr:match "\n  (int int x)\n  ( *)%^\n"
+    assert.equal("int int x", text, result.stderr)
+    assert.equal("int ", text:sub(1, #caret))
+  end)
+
   it("prints JSON that loses nothing", function()
     assert.equal('"A\\"\\\\\\n"', output(("call --json %s upper 'a\"\\\n'")
       :format(support.image("text"))))

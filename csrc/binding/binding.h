@@ -394,6 +394,8 @@ int64_t mm__pointer_count(lua_State *L, int index);
 
 /* tostring(pointer) */
 int mm__pointer_show(lua_State *L);
+/* type_of(pointer): the C type, and the image; nothing once that is gone */
+int mm__pointer_type(lua_State *L);
 
 /* --- layout.c --- */
 

@@ -119,6 +119,7 @@ static const luaL_Reg functions[] = {
     {"mapped", mapped},
     {"clients", mm__clients},
     {"layout", mm__view_layout},
+    {"type_of", mm__pointer_type},
     {"pairs", mm__view_pairs},
     {"inspect", mm__inspect_for},
     {"machine", mm__machine},

@@ -227,6 +227,18 @@ static bool read_object(const struct mm__lua_pointer *pointer, uint8_t *bytes, u
                         wanted, &error) == MM_OK;
 }
 
+int mm__pointer_type(lua_State *L) {
+  const struct mm__lua_pointer *pointer = mm__self(L, 1, MM__POINTER_OBJECT, sizeof *pointer);
+  char type[1024];
+  if (!pointer->image->handle) return 0;
+  mm__pointer_type_text(pointer, type, sizeof type);
+  lua_pushstring(L, type);
+  mm__push_link(L, 1);
+  lua_rawgeti(L, -1, 2); /* image.c says what is in a link */
+  lua_remove(L, -2);
+  return 2;
+}
+
 int mm__pointer_show(lua_State *L) {
   const struct mm__lua_pointer *pointer = mm__self(L, 1, MM__POINTER_OBJECT, sizeof *pointer);
   struct line line = {.pointer = pointer};

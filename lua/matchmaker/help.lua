@@ -80,6 +80,25 @@ local function of_image(image)
   return table.concat(out, "\n")
 end
 
+-- What it points to, and the definitions of the types that its own type names.
+local function of_pointer(pointer)
+  local text, image = core.type_of(pointer)
+  local out = { tostring(pointer) }
+  if not text then return out[1] .. "\n  its image is gone" end
+  out[2] = ("  a pointer `%s` into %s"):format(text, facts.name_of(image:info() and
+    image:info().path or tostring(image)))
+  local all = facts.of(image)
+  for index, type in ipairs(all and all.types or {}) do
+    local name = type.alias or type.name
+    if name and type.members and type.kind ~= "function" and
+      (" " .. text .. " "):find("[^%w_]" .. name .. "[^%w_]") then
+      put_types(out, all, index)
+      break
+    end
+  end
+  return table.concat(out, "\n")
+end
+
 -- The facts of an error, the message first.
 local function of_error(err)
   local out, names = { tostring(err) }, {}
@@ -122,6 +141,7 @@ function help.text(value)
   if kind == "image" then return of_image(value) end
   if kind == "function" and type(value) == "userdata" then return of_function(value) end
   if kind == "error" then return of_error(value) end
+  if kind == "pointer" then return of_pointer(value) end
   if value == nil or type(value) == "table" and rawget(value, "request_map") then
     return MODULE:format(core.version)
   end
