@@ -24,6 +24,41 @@ describe("print", function()
   end)
 end)
 
+describe("the annotations for editors", function()
+  local source = require("spec.shell").read "lua/matchmaker/init.lua"
+
+  local function class(name)
+    return source:match("\n%-%-%-@class mm%." .. name .. "[ :\n].-\n\n") or ""
+  end
+
+  it("have every function and value of the module", function()
+    for name in pairs(mm) do
+      local annotated = source:find("\n%-%-%-[^\n]*\nmm%." .. name .. " = ")
+        or source:find("\n *%-%-%-[^\n]*\n *function mm%." .. name .. "%(")
+      assert.is_truthy(annotated, name)
+    end
+  end)
+
+  it("have every method of an image, every option, and every fact of an error", function()
+    local reference = require("spec.shell").read "docs/reference.md"
+    for name in reference:gmatch "image:([%l]+)%(" do
+      assert.is_truthy(class "image":find("@field " .. name .. " fun%("), name)
+    end
+    local options = reference:match "Options of `request_map`.-\n\n(|.-)\n\n"
+    for name in options:gmatch "\n| `([%l_]+)" do
+      assert.is_truthy(class "options":find("@field " .. name .. "%? "), name)
+    end
+    local config = reference:match "Fields of the configuration.-\n\n(|.-)\n\n"
+    for name in config:gmatch "`([%l_]+) ?=?[^`]*` ?[·|]" do
+      assert.is_truthy(class "config":find("@field " .. name .. "%? "), name)
+    end
+    local err = support.error_of(support.map("crash").exports.read_null)
+    for name in pairs(err) do
+      assert.is_truthy(class "error":find("@field " .. name .. "%??"), name)
+    end
+  end)
+end)
+
 describe("mm.help", function()
   support.guard(before_each, after_each)
 

@@ -64,6 +64,7 @@ local core = require "matchmaker.core"
 ---@field name string
 ---@field prototype string
 ---@field doc? string
+---@field image mm.image
 ---@operator call: any
 
 ---@class mm.pointer: userdata a pointer into an image: its fields and elements (from 0) are read and
@@ -173,6 +174,7 @@ local core = require "matchmaker.core"
 ---@field image_bytes? integer address space of the largest image (16 GiB)
 ---@field exports? integer exports per image (4096)
 ---@field signals? "defer"|"mask" how asynchronous signals are kept away from a call
+---@field interrupt? "deliver"|"error"|"wait" what SIGINT does to a call
 ---@field list? boolean false: not in the list that mm.clients() gives
 ---@field policy? string a policy file that has to allow what is mapped
 ---@field without? string|string[] "fsgsbase", "inclusive", "keys": do without what the machine has
@@ -213,6 +215,9 @@ mm.lockdown = core.lockdown
 ---Maps an image.
 ---@type fun(path: string, options?: mm.options): mm.image?, mm.error?
 mm.request_map = core.request_map
+
+---The same as mm.request_map.
+---@type fun(path: string, options?: mm.options): mm.image?, mm.error?
 mm.map = core.request_map
 
 ---Calls an export by its name; raises when the call fails.
