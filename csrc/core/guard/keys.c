@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <linux/rseq.h>
 #include <sys/mman.h>
-#include <sys/utsname.h>
 
 #define BITS(key)     (3u << 2 * (key)) /* access disable, write disable: Intel SDM vol. 3, 4.6.2 */
 #define NO_WRITE(key) (2u << 2 * (key))
@@ -51,10 +50,12 @@ _Noreturn void mm__keys_forged(uint32_t rights) {
 /* Linux 6.12 opens every key before it writes a signal's frame (sig_prepare_pkru in
  * arch/x86/kernel/signal.c); older ones kill a process whose alternate stack is closed. */
 static bool opens_for_signals(void) {
-  struct utsname name;
+  struct {
+    char fields[6][65]; /* struct new_utsname: linux/utsname.h */
+  } name;
   unsigned parts[2] = {0}, part = 0;
   if (mm__failed(mm__call(SYS_uname, &name))) return false;
-  for (const char *c = name.release; part < 2 && (*c == '.' || (*c >= '0' && *c <= '9')); c++)
+  for (const char *c = name.fields[2]; part < 2 && (*c == '.' || (*c >= '0' && *c <= '9')); c++)
     if (*c == '.')
       part++;
     else

@@ -87,11 +87,11 @@ mm__callback_enter:
     movq %rdx, MM__CALLBACK_RDX(%rbx)
     movq %rbx, %rdi
     call mm__callback_finish
-    change_rights mm__rights_close
     /* The image's floating-point environment as it was, flags and all. */
     ldmxcsr MM__CALLBACK_IMAGE_MXCSR(%rbx)
     fnstcw MM__CALLBACK_HOST_X87(%rbx)
     change_x87_control MM__CALLBACK_IMAGE_X87(%rbx), MM__CALLBACK_HOST_X87(%rbx)
+    change_rights mm__rights_close
     movq MM__CALLBACK_RAX(%rbx), %rax
     movq MM__CALLBACK_RDX(%rbx), %rdx
     movq MM__CALLBACK_CALLER_STACK(%rbx), %rcx
