@@ -88,6 +88,8 @@ static void try(void *trial_) {
   snprintf(original, sizeof original, "%s/image/secret.mmi", build_folder);
   snprintf(target.path, sizeof target.path, "%s/secret.mmi", folder);
   if (attack->copied) copy_image(original, target.path);
+  bool keys = trial->level == KEYS || trial->level == KEYS_LOCKDOWN;
+  if (attack->closes && !keys) way.config.without = MM_WITHOUT_CLOSING;
   connect_client();
   must(mm_request_map(attack->copied ? target.path : original, &options, &target.image, &error),
        &error);
@@ -103,7 +105,6 @@ static void try(void *trial_) {
   uint64_t before = secret_now(&target);
   bool locked = trial->level == LOCKDOWN || trial->level == KEYS_LOCKDOWN;
   if (locked && mm_lockdown(NULL) != MM_OK) printf("cannot lock down\n");
-  bool keys = trial->level == KEYS || trial->level == KEYS_LOCKDOWN;
   struct mm_image_info info;
   must(mm_image_info(target.image, &info, &error), &error);
   if (attack->closes && keys && !info.closes_client) printf("open ");
