@@ -57,8 +57,8 @@ int mm__tables_open(struct mm_error *error) {
 /* Of one piece again, which needs no new mapping; so trying once more may help. */
 void mm__tables_close(void) {
   uint64_t low = (uint64_t)mm__tables_start, high = (uint64_t)mm__tables_end;
-  if (!mm__failed(protect(low, high, PROT_READ)) || !mm__failed(protect(low, high, PROT_READ)))
-    return;
+  for (int tries = 0; tries < 2; tries++)
+    if (!mm__failed(protect(low, high, PROT_READ))) return;
   mm__say("the kernel refuses to close the Matchmaker's tables");
   mm__call(SYS_kill, mm__call(SYS_getpid), SIGKILL);
 }

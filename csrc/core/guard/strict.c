@@ -78,7 +78,8 @@ static bool protect_all(uint32_t mask) {
 
 /* Of whole mappings, which needs no new one; so trying once more may help. */
 static void open_all(void) {
-  if (protect_all(~0u) || protect_all(~0u)) return;
+  for (int tries = 0; tries < 2; tries++)
+    if (protect_all(~0u)) return;
   mm__say("the kernel refuses to give the client's code back");
   mm__call(SYS_kill, mm__call(SYS_getpid), SIGKILL);
 }
