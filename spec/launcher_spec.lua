@@ -430,6 +430,34 @@ describe("the launcher", function()
   end)
 end)
 
+describe("a prototype that is none", function()
+  local folder = shell.folders(before_each, after_each)
+
+  it("is shown by the launcher, with a caret beneath what is wrong", function()
+    local source, server = folder "server.c", folder "server"
+    shell.write(source, [[
+#include <matchmaker/server.h>
+#include <stddef.h>
+static int half(int number) { return number / 2; }
+int main(void) {
+  mm_export((void *)half, "int half(int number, wrong way)", NULL);
+  return mm_snapshot(NULL);
+}
+]])
+    shell.output(("cc -fPIE -pie -Icsrc/include -o %s %s %s/libmatchmaker-server.a")
+      :format(server, source, support.build))
+    local result = shell.run(("%s/matchmaker-launch -o %s %s")
+      :format(support.build, folder "x.mmi", server))
+    assert.equal(1, result.status)
+    assert.equal([[
+matchmaker: prototype: unknown type `wrong`, at column 22 of `int half(int number, wrong way)`
+matchmaker:   int half(int number, wrong way)
+matchmaker:                        ^
+]], result.stderr)
+    assert.equal("server\nserver.c", shell.output("ls -A " .. folder()))
+  end)
+end)
+
 describe("an export with a wrong declaration", function()
   local function compile(path)
     local compiler = path:find("%.cc$") and (os.getenv("CXX") or "c++") or os.getenv("CC") or "cc"

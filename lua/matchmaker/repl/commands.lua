@@ -109,11 +109,11 @@ commands.reset = { "[IMAGE...]", "images back to their snapshots",
 
 local TRACES = { on = "syscall,gate,image", off = false }
 
-commands.trace = { "on|off|WORDS", "say what crosses the gate: syscall, gate, image",
+commands.trace = { "on|off|WORDS", "say what the Matchmaker does: syscall, gate, guard, image",
   function(session, text)
     local words = TRACES[text]
     if words == nil then words = text end
-    if words == "" then error("usage: :trace on|off|syscall,gate,image", 0) end
+    if words == "" then error("usage: :trace on|off|syscall,gate,guard,image", 0) end
     terminal.trace(words or nil)
     session.matchmaker.assert(session.matchmaker.init(session.config))
   end }
