@@ -364,12 +364,16 @@ static void *disturb(void *thread) {
 
 static void do_nothing(int signal) { (void)signal; }
 
+static struct rseq *rseq_area(void) {
+  return (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+}
+
 static _Noreturn void call_until_interrupted(void) {
-  struct rseq *area = (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+  struct rseq *area = rseq_area();
   uint64_t (*keep)(uint64_t) = (uint64_t(*)(uint64_t))stub_of(rseq_target->image, "keep");
   pthread_t thread;
   pthread_create(&thread, NULL, disturb, (void *)pthread_self());
-  for (int i = 0; i < 2000; i++) {
+  for (int i = 0; i < 1000; i++) {
     area->rseq_cs = (uint64_t)&section;
     keep(SECRET);
   }
@@ -383,7 +387,9 @@ static bool is_interrupted(struct target *target) {
   section.abort_ip = (uint64_t)mm_rseq_abort;
   each_mapping(1ul << 45, (1ul << 45) + SLOT_BYTES, find_code, NULL);
   sigaction(SIGUSR1, &action, NULL);
-  for (int i = 0; i < 100; i++) {
+  /* Not registered any more: rseq(2). */
+  bool is_gone = (int)rseq_area()->cpu_id < 0;
+  for (int i = 0; i < (is_gone ? 5 : 200); i++) {
     int status;
     pid_t child = fork();
     if (child == 0) call_until_interrupted();
