@@ -363,6 +363,25 @@ static void ends_every_call_around_a_fault(void) {
   mm_image_release(b);
 }
 
+static void tells_of_the_image_that_faulted_whether_it_was_reset(void) {
+  struct mm_map_options options = {.guard = way.guard}, stays_dead = options;
+  stays_dead.dead_on_fault = 1;
+  struct mm_image *a = map_with("nested", &options), *b = map_with("nested_other", &stays_dead);
+  ping_function *ping = stub_of(a, "ping_crash"), *pong = stub_of(b, "ping_crash");
+  struct mm_error error;
+  CHECK_EQUAL(0, pong((uint64_t)ping, (uint64_t)pong, 1));
+  CHECK_EQUAL(MM_ERROR_FAULT, mm_take_fault(&error));
+  CHECK_EQUAL(base_of(a), error.instruction & ~(SLOT_BYTES - 1));
+  CHECK_EQUAL(1, error.was_reset);
+  CHECK_EQUAL(MM_OK, mm_reset(b, NULL));
+  CHECK_EQUAL(0, ping((uint64_t)pong, (uint64_t)ping, 1));
+  CHECK_EQUAL(MM_ERROR_FAULT, mm_take_fault(&error));
+  CHECK_EQUAL(base_of(b), error.instruction & ~(SLOT_BYTES - 1));
+  CHECK_EQUAL(0, error.was_reset);
+  mm_image_release(a);
+  mm_image_release(b);
+}
+
 /* With AC, whatever is not aligned faults: the Matchmaker's own C must not meet it. */
 static void crosses_and_mediates_with_the_alignment_check_on(void) {
   struct mm_image *a = map_image("gate"), *b = map_image("nested_other");
@@ -437,6 +456,7 @@ static void all_tests(void) {
   RUN(calls_itself_through_its_own_stub);
   RUN(contains_calls_inside_calls_that_never_end);
   RUN(ends_every_call_around_a_fault);
+  RUN(tells_of_the_image_that_faulted_whether_it_was_reset);
   RUN(crosses_and_mediates_with_the_alignment_check_on);
   RUN(answers_zero_for_a_dead_image);
   RUN(a_forked_child_calls_and_its_writes_stay_its_own);

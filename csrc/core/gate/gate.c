@@ -266,7 +266,8 @@ struct mm__frame *mm__gate_finish_fault(struct mm__frame *frame) {
       if (!state->dead) state->dead = MM__DEAD;
     } else {
       struct mm__outcome outcome = thread->seen.outcome;
-      outcome.was_reset = mm__image_reset_held(frame->slot, thread, 0) == MM_OK;
+      bool was_reset = mm__image_reset_held(frame->slot, thread, 0) == MM_OK;
+      if (outcome.slot == frame->slot) outcome.was_reset = was_reset;
       thread->seen.outcome = outcome;
     }
   }
