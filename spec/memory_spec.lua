@@ -342,8 +342,8 @@ describe("memory inside an image", function()
         assert.equal(math.mininteger, kept.i64)
         assert.equal(-1, kept.u64)
       else
-        assert.equal("i64 of `struct everything` is `int64_t`, -9223372036854775808 does not fit " ..
-          "a Lua number exactly",
+        assert.equal("i64 of `struct everything` is `int64_t`, -9223372036854775808 does not " ..
+          "fit a Lua number exactly",
           fails("range", read, kept, "i64"))
         all.i64 = "-9223372036854775808"
       end
