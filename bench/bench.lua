@@ -343,6 +343,8 @@ local function sizes(images)
   return { title = "One call: add(a, b), guard pages, by the image's size", rows = rows }
 end
 
+-- The second of two: the first time that the TLB is emptied after so many pages came in, a hypervisor
+-- may have milliseconds of work with them, whoever asks for it.
 local function reset_row(image, guard, pages)
   return {
     name = ("%s, guard %s: %d page%s changed"):format(image.name, guard, pages,
@@ -351,6 +353,8 @@ local function reset_row(image, guard, pages)
     measure = function()
       local mapped = assert(mm.request_map(image.path, { guard = guard }))
       resident(mapped)
+      mapped.exports.touch(pages)
+      assert(mapped:reset())
       mapped.exports.touch(pages)
       local start = measure.now()
       assert(mapped:reset())
