@@ -139,6 +139,7 @@ struct mm__thread_record {
   int32_t ending;        /* with this status, as soon as the call can be ended; 0: not */
   uint32_t strict_depth; /* calls of strict images inside one another */
   uint32_t open_keys;    /* bits of PKRU: of images that this thread is in */
+  uint32_t rights_seen;  /* how often keys had been taken and given back when it wrote PKRU */
   uint32_t closes;       /* its own memory, in calls of images that have a key */
   uint32_t took_rseq;    /* away from it, for that */
   uint32_t in_hook;      /* a fault of an on-map hook does not reset: the hooks would run again */

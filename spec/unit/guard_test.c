@@ -579,6 +579,31 @@ static void a_forked_child_has_its_code_back(void) {
   mm_image_release(image);
 }
 
+static volatile int stop_calling;
+
+static void *add_until_stopped(void *add_) {
+  int (*add)(int, int) = (int (*)(int, int))add_;
+  uint64_t wrong = 0;
+  for (int i = 0; !stop_calling; i++) wrong += add(i % 1000, 1) != i % 1000 + 1;
+  return (void *)wrong;
+}
+
+static void keys_come_and_go_while_threads_call(void) {
+  struct mm_image *image = map_image("math");
+  pthread_t threads[2];
+  void *wrong;
+  stop_calling = 0;
+  for (int i = 0; i < 2; i++)
+    pthread_create(&threads[i], NULL, add_until_stopped, stub_of(image, "add"));
+  for (int i = 0; i < 500; i++) mm_image_release(map_image("tls"));
+  stop_calling = 1;
+  for (int i = 0; i < 2; i++) {
+    CHECK_EQUAL(0, pthread_join(threads[i], &wrong));
+    CHECK_EQUAL(0, wrong);
+  }
+  mm_image_release(image);
+}
+
 static void all_tests(void) {
   connect_client();
   RUN(rejects_stray_writes_and_reads_where_it_is_sealed);
@@ -604,6 +629,7 @@ static void all_tests(void) {
   if ((way.guard & ~SEALED) == MM_GUARD_KEYS) {
     RUN(images_beyond_the_last_key_are_guarded_by_pages);
     RUN(threads_older_and_younger_than_the_mapping_call);
+    RUN(keys_come_and_go_while_threads_call);
     RUN(a_jump_to_an_instruction_that_opens_ends_the_process);
   }
   CHECK_EQUAL(MM_OK, mm_finalize(NULL));

@@ -13,6 +13,7 @@ static struct {
   uint32_t taken;    /* PKRU bits of keys that images have */
   uint32_t rest;     /* what these bits are at rest */
   uint32_t readable; /* of keys that some thread may have been left able to read with */
+  uint32_t changes;  /* begun or done, of the first two: any thread may look at them meanwhile */
 } keys;
 
 uint32_t mm__rights[MM__THREAD_LIMIT + 1], mm__closing;
@@ -32,12 +33,37 @@ static bool is_record(const struct mm__thread_record *thread) {
   return offset < sizeof mm__threads && offset % sizeof *thread == 0;
 }
 
+/* Of the keys that are taken; odd: one was being changed. */
+static bool changed_since(const struct mm__thread_record *thread) {
+  return thread->rights_seen % 2 ||
+         thread->rights_seen != __atomic_load_n(&keys.changes, __ATOMIC_ACQUIRE);
+}
+
+/* Under mm__core_lock. In this order: no thread finds a key that is taken and open. */
+static void take(uint32_t bits, uint32_t rest) {
+  __atomic_fetch_add(&keys.changes, 1, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&keys.rest, keys.rest | rest, __ATOMIC_RELEASE);
+  __atomic_store_n(&keys.taken, keys.taken | bits, __ATOMIC_RELEASE);
+  __atomic_fetch_add(&keys.changes, 1, __ATOMIC_SEQ_CST);
+}
+
+static void give_back(uint32_t bits) {
+  __atomic_fetch_add(&keys.changes, 1, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&keys.taken, keys.taken & ~bits, __ATOMIC_RELEASE);
+  __atomic_store_n(&keys.rest, keys.rest & ~bits, __ATOMIC_RELEASE);
+  __atomic_fetch_add(&keys.changes, 1, __ATOMIC_SEQ_CST);
+}
+
 /* Who jumps to the instruction itself, with registers of its own, gets no further than what a
- * thread has open anyhow. */
-static void write_rights(const struct mm__thread_record *thread) {
-  uint32_t rights = (read_rights() & ~keys.taken) | rights_of(thread);
-  __asm__ volatile("wrpkru" : "+a"(rights), "+r"(thread) : "c"(0), "d"(0) : "memory");
-  if (is_record(thread) && (rights & keys.taken) == rights_of(thread)) return;
+ * thread has open anyhow. Once more, when another thread took a key or gave one back meanwhile. */
+static void write_rights(struct mm__thread_record *thread) {
+  uint32_t rights;
+  do {
+    thread->rights_seen = __atomic_load_n(&keys.changes, __ATOMIC_ACQUIRE);
+    rights = (read_rights() & ~keys.taken) | rights_of(thread);
+    __asm__ volatile("wrpkru" : "+a"(rights), "+r"(thread) : "c"(0), "d"(0) : "memory");
+    if (is_record(thread) && (rights & keys.taken) == rights_of(thread)) return;
+  } while (is_record(thread) && changed_since(thread));
   mm__keys_forged(rights);
 }
 
@@ -90,16 +116,14 @@ uint32_t mm__key_take(bool sealed) {
   for (uint32_t key = 1; key < KEY_COUNT; key++)
     if (unfit >> key & 1) mm__call(SYS_pkey_free, key);
   if (!taken) return 0;
-  keys.taken |= BITS(taken);
-  keys.rest |= sealed ? BITS(taken) : NO_WRITE(taken);
+  take(BITS(taken), sealed ? BITS(taken) : NO_WRITE(taken));
   if (!sealed) keys.readable |= BITS(taken);
   return taken;
 }
 
 void mm__key_give_back(uint32_t key) {
   if (!key) return;
-  keys.taken &= ~BITS(key);
-  keys.rest &= ~BITS(key);
+  give_back(BITS(key));
   mm__call(SYS_pkey_free, key);
 }
 
@@ -159,6 +183,6 @@ void mm__keys_forsake(struct mm__thread_record *thread) {
   if (thread->took_rseq) change_rseq(rseq_of(thread), 0);
 }
 
-void mm__keys_apply(const struct mm__thread_record *thread) {
+void mm__keys_apply(struct mm__thread_record *thread) {
   if (keys.taken) write_rights(thread);
 }

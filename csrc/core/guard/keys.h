@@ -26,7 +26,7 @@ void mm__key_give_back(uint32_t key);
 void mm__key_open(struct mm__thread_record *thread, uint32_t key);
 void mm__key_close(struct mm__thread_record *thread, uint32_t key);
 /* PKRU as the thread's record says it, whatever it is. */
-void mm__keys_apply(const struct mm__thread_record *thread);
+void mm__keys_apply(struct mm__thread_record *thread);
 /* Keeps PKRU for the thread's image code, the client closed. Its index in mm__rights; 0: the thread
  * does not close it. */
 uint32_t mm__keys_keep(const struct mm__thread_record *thread);
