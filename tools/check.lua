@@ -221,8 +221,8 @@ if options["--long"] then
 end
 if options["--slow"] then
   for _, kernel in ipairs { "6.1", "6.12" } do
-    run_guest(kernel, "guard gate fault stray callback interrupt attack attack_process " ..
-      "attack_image lockdown crossing")
+    run_guest(kernel, "guard gate fault stray thread storm callback interrupt attack " ..
+      "attack_process attack_image lockdown crossing")
   end
 end
 local files = words("ls spec/*_spec.lua 2>/dev/null")

@@ -40,6 +40,8 @@ chmod 755 "$root" # for who is not root
 mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root/$build/image"
 cp "$(command -v busybox)" "$root/bin/busybox"
 copy "$build/matchmaker-launch"
+library=$(ldconfig -p | sed -n 's/.*libgcc_s\.so\.1.*x86-64.*=> //p' | head -n 1) # backtrace(3) loads it
+mkdir -p "$root$(dirname "$library")" && cp -L "$library" "$root$library"
 sources=$(for unit; do echo "spec/unit/${unit}_test.c"; done)
 for image in "$build"/image/*.mmi; do # those that the programs name
   name=$(basename "$image" .mmi)
