@@ -262,14 +262,6 @@ static bool loses_gs(struct target *target) {
 
 /* --- core dumps --- */
 
-static bool dumps_to_a_file(void) {
-  char pattern[128] = "|";
-  FILE *file = fopen("/proc/sys/kernel/core_pattern", "re");
-  if (file && !fgets(pattern, sizeof pattern, file)) pattern[0] = 0;
-  if (file) fclose(file);
-  return strcmp(pattern, "core\n") == 0;
-}
-
 static _Noreturn void dump(struct target *target) {
   struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
   CALL_INT(target->image, "scramble");

@@ -97,14 +97,6 @@ static void dump_core(void *unused) {
   raise(SIGQUIT);
 }
 
-static bool dumps_to_a_file(void) {
-  char pattern[128] = "|";
-  FILE *file = fopen("/proc/sys/kernel/core_pattern", "re");
-  if (file && !fgets(pattern, sizeof pattern, file)) pattern[0] = 0;
-  if (file) fclose(file);
-  return strcmp(pattern, "core\n") == 0;
-}
-
 /* The secret is nowhere but in the image: what is searched for is its complement. */
 static void a_core_dump_holds_the_image_only_when_it_is_not_sealed(void) {
   struct mm_image *image = map_image("math");

@@ -256,9 +256,8 @@ bool mm__guard_reset(const struct mm__record *record, struct mm__state *state) {
     else
       discard_written(&discards, &record->head);
   }
-  bool done = mm__discard_end(&discards);
-  state->all_written = !done; /* the next reset has to put all of it back */
-  return done;
+  state->all_written = 0;
+  return mm__discard_end(&discards);
 }
 
 void mm__guard_empty_mailbox(const struct mm__record *record, struct mm__state *state) {

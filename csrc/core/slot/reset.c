@@ -38,7 +38,7 @@ static bool restore_mappings(const struct mm__record *record, struct mm__state *
 static bool restore(const struct mm__record *record, struct mm__state *state) {
   bool done = mm__area_empty(record, state);
   done &= mm__guard_reset(record, state);
-  if (!done) state->all_written = 1;
+  if (!done) state->all_written = 1; /* the next one has to put all of it back */
   return state->map_changed ? restore_mappings(record, state) && done : done;
 }
 
