@@ -29,7 +29,7 @@ SHARED_SRC  := $(addprefix csrc/,base/error.c base/format.c base/digest.c signat
 CORE_SRC    := $(SHARED_SRC) csrc/base/bytes.c \
                $(shell find csrc/core -name '*.[cS]' -not -path '*/host/*')
 HOST_SRC    := $(SHARED_SRC) $(filter-out $(SHARED_SRC),$(wildcard csrc/signature/*.c)) csrc/core/host/connect.c
-CLIENT_SRC  := $(HOST_SRC) $(wildcard csrc/client/*.c)
+CLIENT_SRC  := $(HOST_SRC) $(wildcard csrc/client/*.c csrc/client/x86_64/*.S)
 LAUNCH_SRC  := $(HOST_SRC) $(filter-out $(SHARED_SRC),$(wildcard csrc/image/*.c)) csrc/core/slot/map.c \
                $(wildcard csrc/launch/*.c csrc/launch/*/*.c)
 SERVER_SRC  := $(wildcard csrc/server/*.c)
@@ -228,7 +228,7 @@ SOURCES := $(wildcard csrc spec examples bench)
 C_FILES  = $(shell find $(SOURCES) -name '*.[ch]' -o -name '*.cc')
 HEADERS  = $(shell find csrc -name '*.h')
 TIDY     = $(call object,tidy-core,$(filter %.c,$(CORE_SRC))) $(call object,tidy-binding,$(BINDING_SRC)) \
-           $(call object,tidy-host,$(filter-out $(CORE_SRC),$(sort $(CLIENT_SRC) $(LAUNCH_SRC) $(SERVER_SRC))))
+           $(call object,tidy-host,$(filter-out $(CORE_SRC) %.S,$(sort $(CLIENT_SRC) $(LAUNCH_SRC) $(SERVER_SRC))))
 
 lint: ## clang-format, clang-tidy, cppcheck, luacheck, layers
 layers: ## the layer line, read from the includes

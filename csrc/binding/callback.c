@@ -283,6 +283,11 @@ static bool is_function_pointer(const struct mm__registry *registry, uint32_t ty
   return pointer->kind == MM__POINTER && registry->types[*function].kind == MM__FUNCTION;
 }
 
+bool mm__callback_is_wanted(const struct mm__registry *registry, uint32_t wanted) {
+  uint32_t function;
+  return is_function_pointer(registry, wanted, &function);
+}
+
 bool mm__callback_wrap(lua_State *L, int index, const struct mm__place *place, uint32_t wanted) {
   const struct mm__callback_type *type;
   struct mm_error error;

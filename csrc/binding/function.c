@@ -189,6 +189,29 @@ static struct mm__lua_function *spell(lua_State *L, struct mm__lua_function *fun
   return known;
 }
 
+struct mm__place mm__function_place(const struct mm__lua_function *function, int self) {
+  const struct mm_function *bound = function->bound;
+  return (struct mm__place){.image = function->image,
+                            .registry = bound->registry,
+                            .call = mm__function_name(function),
+                            .function = (uint32_t)(bound->type - bound->registry->types),
+                            .link = self};
+}
+
+bool mm__function_is_plain(const struct mm__lua_function *function) {
+  const struct mm__registry *registry = &function->image->handle->registry;
+  for (uint32_t i = 0; i < function->count; i++)
+    if (mm__callback_is_wanted(registry, function->rules[i].type)) return false;
+  return function->record_bytes == 0 && !is_variadic(function);
+}
+
+void mm__function_arguments(lua_State *L, const struct mm__lua_function *function,
+                            struct mm__place *place, int first, struct mm__value *values) {
+  int got = lua_gettop(L) - first + 1;
+  if (got != (int)function->count) raise_count(L, function, got);
+  convert(L, function, place, first, NULL, values);
+}
+
 int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int self, int first,
                         uint64_t timeout_ns) {
   int got = lua_gettop(L) - first + 1;
@@ -200,12 +223,7 @@ int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int sel
   struct mm__value values[count + 1];
   bool is_small = function->record_bytes <= SMALL_RECORDS;
   uint8_t small[is_small ? function->record_bytes + 1 : 1];
-  struct mm__place place = {
-      .image = function->image,
-      .registry = function->bound->registry,
-      .call = mm__function_name(function),
-      .function = (uint32_t)(function->bound->type - function->bound->registry->types),
-      .link = self};
+  struct mm__place place = mm__function_place(function, self);
   convert(L, function, &place, first, is_small ? small : lua_newuserdata(L, function->record_bytes),
           values);
   void *record = values[count].as.bytes;

@@ -2,7 +2,7 @@
  * let the image go. */
 #include "base/error.h"
 #include "base/format.h"
-#include "client/client.h"
+#include "client/calling.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,88 +10,7 @@
 
 #define STRING_LIMIT MM__SLOT_BYTES
 
-/* What one call needs at hand. */
-struct calling {
-  const struct mm__core_table *core;
-  struct mm_function *function;
-  struct mm__hold hold;
-  struct mm_error *error;
-};
-
-static const char *name_of(const struct mm_function *function) {
-  return function->image->registry.strings + function->export->name;
-}
-
-/* What is wrong with argument number `index`, from 0: a predicate. */
-__attribute__((format(printf, 5, 6))) static int refuse(const struct mm_function *function,
-                                                        uint32_t index, struct mm_error *error,
-                                                        int status, const char *format, ...) {
-  char what[sizeof error->message];
-  va_list list;
-  if (!error) return status;
-  va_start(list, format);
-  mm__format_list(what, sizeof what, format, list);
-  va_end(list);
-  mm__fail(error, status, "%s: argument %u %s", name_of(function), index + 1, what);
-  error->argument = index + 1;
-  mm__fail_prototype(error, function->image->registry.strings + function->export->prototype);
-  return status;
-}
-
-static uint32_t parameter_index(const struct mm_function *function, uint32_t index) {
-  return function->registry->members[function->type->first_member + index].type;
-}
-
-static const struct mm__type *parameter_type(const struct mm_function *function, uint32_t index) {
-  return &function->registry->types[parameter_index(function, index)];
-}
-
-static const struct mm__type *result_type(const struct mm_function *function) {
-  return &function->registry->types[function->type->target];
-}
-
-/* An image gets only pointers into its own slot, of its present generation. */
-static int check_pointer(const struct calling *calling, uint32_t index, const void *pointer,
-                         uint32_t generation) {
-  uint64_t address = (uint64_t)pointer;
-  if (!mm__pointer_allowed(address, calling->hold.slot))
-    return refuse(calling->function, index, calling->error, MM_ERROR_OWNER, "is a pointer of %s",
-                  mm__pointer_owner(address));
-  if (address && generation && generation != calling->hold.generation)
-    return refuse(calling->function, index, calling->error, MM_ERROR_STALE,
-                  "is a pointer from before the image was reset");
-  return MM_OK;
-}
-
-static int check_aggregate(const struct calling *calling, uint32_t index, const void *bytes,
-                           uint32_t generation) {
-  const struct mm_function *function = calling->function;
-  if (generation && generation != calling->hold.generation)
-    return refuse(function, index, calling->error, MM_ERROR_STALE,
-                  "holds a pointer from before the image was reset");
-  const char *member;
-  uint64_t address;
-  if (!mm__aggregate_foreign(function->registry, parameter_index(function, index), bytes,
-                             calling->hold.slot, &address, &member))
-    return MM_OK;
-  return refuse(function, index, calling->error, MM_ERROR_OWNER, "holds in `%s` a pointer of %s",
-                member, mm__pointer_owner(address));
-}
-
-static int stage_string(const struct calling *calling, uint32_t index, const char **string,
-                        uint64_t length) {
-  uint64_t address;
-  if (!*string) return MM_OK;
-  int status = calling->core->stage(&calling->hold, *string, length + 1, &address, calling->error);
-  if (status != MM_OK)
-    return refuse(calling->function, index, calling->error, status, "is too long: %lu bytes",
-                  length);
-  *string = (const char *)address;
-  return MM_OK;
-}
-
-/* Its fault, or what else kept it from returning; names and symbols come in here. */
-static int explain(const struct calling *calling) {
+int mm__call_explain_outcome(const struct mm__calling *calling) {
   struct mm_error ours;
   struct mm_error *error = calling->error ? calling->error : &ours;
   int status = calling->core->outcome(error);
@@ -121,13 +40,14 @@ int mm__text_take(const struct mm__core_table *core, const struct mm__hold *hold
   return MM_OK;
 }
 
-static int take_string(const struct calling *calling, struct mm__value *result) {
+static int take_string(const struct mm__calling *calling, struct mm__value *result) {
   int status = mm__text_take(calling->core, &calling->hold, (uint64_t)result->as.string, result,
                              calling->error);
   if (status == MM_OK || !calling->error) return status;
   char text[sizeof calling->error->message];
   memcpy(text, calling->error->message, sizeof text);
-  return mm__fail(calling->error, status, "%s: the result %s", name_of(calling->function), text);
+  return mm__fail(calling->error, status, "%s: the result %s", mm__name_of(calling->function),
+                  text);
 }
 
 void mm__value_read(const struct mm__registry *registry, uint32_t index, const void *bytes,
@@ -156,22 +76,22 @@ void mm__value_read(const struct mm__registry *registry, uint32_t index, const v
 }
 
 /* Where the image writes a result that does not go in registers: in its mailbox. */
-static int result_room(const struct calling *calling, void **room) {
-  const struct mm__type *type = result_type(calling->function);
+static int result_room(const struct mm__calling *calling, void **room) {
+  const struct mm__type *type = mm__result_type(calling->function);
   uint64_t address, align = type->align;
   int status = calling->core->stage(&calling->hold, NULL, (uint64_t)type->size + align, &address,
                                     calling->error);
   if (status != MM_OK)
     return mm__fail(calling->error, status, "%s: the result is too long: %u bytes",
-                    name_of(calling->function), type->size);
+                    mm__name_of(calling->function), type->size);
   *room = (void *)((address + align - 1) & -align);
   return MM_OK;
 }
 
-static int cross(const struct calling *calling, void **arguments, struct mm__value *result) {
+static int cross(const struct mm__calling *calling, void **arguments, struct mm__value *result) {
   uint8_t raw[32] __attribute__((aligned(16))) = {0};
   struct mm_function *function = calling->function;
-  const struct mm__type *type = result_type(function);
+  const struct mm__type *type = mm__result_type(function);
   void *room = raw;
   int status = mm__thunk_returns_memory(function->thunk) ? result_room(calling, &room) : MM_OK;
   if (status == MM_OK && function->builder)
@@ -180,7 +100,7 @@ static int cross(const struct calling *calling, void **arguments, struct mm__val
   if (status != MM_OK) return status;
   calling->hold.thread->outcome.status = MM_OK;
   mm__thunk_call(function->thunk, function->stub, room, arguments);
-  if (calling->hold.thread->outcome.status != MM_OK) return explain(calling);
+  if (calling->hold.thread->outcome.status != MM_OK) return mm__call_explain_outcome(calling);
   if (mm__by_value(type)) {
     result->generation = calling->hold.generation;
     if (!result->as.bytes) return MM_OK;
@@ -202,13 +122,13 @@ int mm__function_call(struct mm_function *function, const struct mm__value *valu
   return mm__function_call_within(function, 0, values, result, error);
 }
 
-/* The image could not be taken; of a dead one the Matchmaker says why. */
-static int not_entered(const struct calling *calling, int status) {
+/* Of a dead image the Matchmaker says why. */
+int mm__call_not_entered(const struct mm__calling *calling, int status) {
   char text[sizeof calling->error->message];
   if (status == MM_ERROR_BUSY || !calling->error) return status; /* its message says why */
   const char *why = status == MM_ERROR_DEAD ? calling->error->message : mm_error_text(status);
   snprintf(text, sizeof text, "%s", why);
-  return mm__fail(calling->error, status, "%s: %s", name_of(calling->function), text);
+  return mm__fail(calling->error, status, "%s: %s", mm__name_of(calling->function), text);
 }
 
 int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
@@ -216,33 +136,19 @@ int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
                              struct mm_error *error) {
   struct mm_image *image = function->image;
   uint32_t count = function->type->member_count;
-  struct calling calling = {mm__core(error), function, {0}, error};
+  struct mm__calling calling = {mm__core(error), function, {0}, error};
   if (!calling.core) return MM_ERROR_NOT_CONNECTED;
   mm__image_use(image);
   int status = calling.core->enter(image->slot, image->serial, &calling.hold, error);
   if (status != MM_OK) {
-    not_entered(&calling, status);
+    mm__call_not_entered(&calling, status);
     mm__image_drop(image);
     return status;
   }
   if (timeout_ns) status = calling.core->limit(&calling.hold, timeout_ns, error);
   void *arguments[count + 1];
   const char *staged[count + 1];
-  for (uint32_t i = 0; i < count && status == MM_OK; i++) {
-    const struct mm__type *type = parameter_type(function, i);
-    uint8_t kind = type->kind;
-    arguments[i] = (void *)&values[i].as;
-    if (mm__by_value(type)) {
-      arguments[i] = values[i].as.bytes;
-      status = check_aggregate(&calling, i, values[i].as.bytes, values[i].generation);
-    } else if (kind == MM__STRING && !values[i].generation) {
-      staged[i] = values[i].as.string;
-      arguments[i] = &staged[i];
-      status = stage_string(&calling, i, &staged[i], values[i].length);
-    } else if (kind == MM__POINTER || kind == MM__STRING) {
-      status = check_pointer(&calling, i, values[i].as.pointer, values[i].generation);
-    }
-  }
+  if (status == MM_OK) status = mm__arguments_stage(&calling, values, arguments, staged);
   if (status == MM_OK) status = cross(&calling, arguments, result);
   calling.core->leave(&calling.hold);
   mm__image_drop(image);
@@ -280,11 +186,11 @@ int mm_request_call(struct mm_function *function, void *result, void **args,
   uint32_t count = function->type->member_count;
   struct mm__value values[count + 1], returned;
   for (uint32_t i = 0; i < count; i++) {
-    if (!args[i]) return refuse(function, i, error, MM_ERROR_NULL, "is not given");
-    read_argument(parameter_type(function, i), args[i], &values[i]);
+    if (!args[i]) return mm__argument_refuse(function, i, error, MM_ERROR_NULL, "is not given");
+    read_argument(mm__parameter_type(function, i), args[i], &values[i]);
   }
   /* A callback may release the image: then there is no function any more. */
-  const struct mm__type type = *result_type(function);
+  const struct mm__type type = *mm__result_type(function);
   returned.as.bytes = result;
   int status = mm__function_call(function, values, &returned, error);
   if (status == MM_OK && result && !mm__by_value(&type)) memcpy(result, &returned.as, type.size);

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 
+struct mm__batch;
 struct mm__builder;
 struct mm__heap;
 struct mm__thunk;
@@ -92,6 +93,26 @@ int mm__function_call(struct mm_function *function, const struct mm__value *valu
 int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
                              const struct mm__value *values, struct mm__value *result,
                              struct mm_error *error);
+
+/* --- batch.c: many calls of one function in as few crossings as may be, within a hold --- */
+
+/* Whether its calls can be made so: they take and give scalars and strings, and none calls back. */
+bool mm__batch_suits(const struct mm_function *function, const struct mm__hold *hold);
+/* For so many calls, some of which are made at a time. MM_ERROR_MEMORY, _NOT_CONNECTED. */
+int mm__batch_make(struct mm_function *function, uint64_t calls, struct mm__batch **batch,
+                   struct mm_error *error);
+void mm__batch_free(struct mm__batch *batch);
+/* Whether there is room for one more call, with the strings that it has. */
+bool mm__batch_takes(const struct mm__batch *batch, const struct mm__value *values);
+uint32_t mm__batch_count(const struct mm__batch *batch);
+/* Checks one more call, as mm__function_call does, and notes it. */
+int mm__batch_note(struct mm__batch *batch, const struct mm__value *values, struct mm_error *error);
+/* Makes the noted calls, up to the first that does not return; `*done` have. */
+int mm__batch_call(struct mm__batch *batch, uint32_t *done, struct mm_error *error);
+/* What number `index` of them has returned, from 0. */
+void mm__batch_result(const struct mm__batch *batch, uint32_t index, struct mm__value *value);
+/* They are made, or not wanted: others can be noted. Results stay until then. */
+void mm__batch_forget(struct mm__batch *batch);
 
 /* The value of type `type`, no record, that lies at `bytes`, in C's form. Its pointers and strings
  * are the image's still. */

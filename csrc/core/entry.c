@@ -190,6 +190,12 @@ static int bind(uint32_t slot, uint64_t serial, uint32_t index, const struct mm_
   return MM_OK;
 }
 
+/* Whether what is done around each call cannot be done around many. */
+static uint32_t one_by_one(const struct mm__record *record, const struct mm__state *state) {
+  return record->stateless || record->timeout_ns || state->timeout_ns ||
+         mm__tables.host.signals == MM_SIGNALS_MASK;
+}
+
 static int enter(uint32_t slot, uint64_t serial, struct mm__hold *hold, struct mm_error *error) {
   struct mm__thread_record *thread;
   int status = mm__thread_find(&thread, error);
@@ -206,7 +212,8 @@ static int enter(uint32_t slot, uint64_t serial, struct mm__hold *hold, struct m
   if (status != MM_OK)
     mm__image_leave(state);
   else
-    *hold = (struct mm__hold){&thread->seen, slot, state->generation, state->mailbox_used};
+    *hold = (struct mm__hold){&thread->seen, slot, state->generation, state->mailbox_used,
+                              one_by_one(record, state)};
   return status;
 }
 
@@ -415,6 +422,7 @@ __attribute__((section(".core_table"), used)) const struct mm__core_table mm__co
     .limit = limit,
     .stack = stack,
     .stage = stage,
+    .batch = mm__batch_enter,
     .string = string,
     .claim = mm__area_claim,
     .release = mm__area_release,

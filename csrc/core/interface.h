@@ -11,7 +11,7 @@
 #include "image/check.h"
 #include "matchmaker.h"
 
-#define MM__CORE_VERSION 1
+#define MM__CORE_VERSION 2
 #define MM__CORE_MAGIC   0x72656b616d68634dull /* "Mchmaker" */
 
 /* What a host lends of each of its threads, in static thread-local storage that starts as zero:
@@ -86,6 +86,7 @@ struct mm__outcome {
   uint32_t refused[8];
   uint32_t was_reset; /* 1: the image was put back to its snapshot */
   uint32_t overflow;  /* 1: the image's stack overflowed */
+  uint64_t done;      /* calls of the batch that had returned before */
   char said[256];     /* MM_ERROR_SERVER: the image's message */
 };
 
@@ -106,6 +107,7 @@ struct mm__hold {
   uint32_t slot;
   uint32_t generation;
   uint64_t mailbox_mark; /* what lay in the mailbox before; more is forgotten when the hold ends */
+  uint32_t one_by_one; /* each call is to have a crossing of its own: it is timed, or reset after */
 };
 
 /* A function of the host that an image may call. */
@@ -166,6 +168,11 @@ struct mm__core_table {
    * empties it. MM_ERROR_LIMIT when it is full. */
   int (*stage)(const struct mm__hold *hold, const void *bytes, uint64_t size, uint64_t *address,
                struct mm_error *error);
+  /* Within a hold: `count` calls of the export that `stub` stands for, in one crossing; they are
+   * noted in the mailbox from `batch` on: core/gate/batch.h. Says how many have returned, at least
+   * one and perhaps not all: then the rest is to be asked for again. 0: as with a stub, the thread's
+   * outcome says why, and after how many. */
+  uint64_t (*batch)(void *stub, uint64_t batch, uint64_t count);
   /* Within a hold: the length of a string of the image, if a NUL comes within `limit` readable
    * bytes of it. */
   int (*string)(const struct mm__hold *hold, uint64_t address, uint64_t limit, uint64_t *length,

@@ -49,8 +49,8 @@ struct mm__frame {
   uint64_t caller_stack; /* the caller's stack arguments */
   uint64_t stack_bytes;  /* how many there are */
   uint32_t rights;       /* index in mm__rights, if the client is closed in this call; else 0 */
-  uint32_t reserved;
-  uint64_t host_fs; /* the caller's FS: inside the arena when the caller is an image */
+  uint32_t is_batch;     /* rdi and rsi say where calls are noted, and how many */
+  uint64_t host_fs;      /* the caller's FS: inside the arena when the caller is an image */
   uint64_t host_mask;
   struct mm__thread *thread;
   struct mm__frame *outer;      /* of this thread */

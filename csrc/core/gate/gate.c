@@ -3,6 +3,7 @@
 #include "core/gate/gate.h"
 
 #include "core/fault/fault.h"
+#include "core/gate/batch.h"
 #include "core/guard/guard.h"
 #include "core/guard/keys.h"
 #include "core/guard/strict.h"
@@ -121,6 +122,13 @@ void mm__gate_probe(const void *frame, uint32_t slot) {
   if ((uint64_t)frame - low < CALLER_ROOM) (void)*(const volatile uint8_t *)(low - 1);
 }
 
+/* Calls are noted where the Matchmaker may write and the image may read, or nowhere. */
+static bool is_noted(const struct mm__record *record, const struct mm__frame *frame) {
+  const struct mm__facts *facts = record->head.facts;
+  return frame->rdi >= facts->mailbox_low && frame->rdi < facts->mailbox_high &&
+         frame->rdi % 16 == 0 && frame->rsi != 0;
+}
+
 /* Whether the image that was taken may be called so. */
 static int32_t admit(const struct mm__record *record, const struct mm__state *state,
                      struct mm__frame *frame) {
@@ -128,7 +136,8 @@ static int32_t admit(const struct mm__record *record, const struct mm__state *st
   if (frame->export_index >= record->stub_count) return MM_ERROR_NO_EXPORT;
   const struct mm__entry *entry = &record->entries[frame->export_index];
   if (entry->is_forbidden) return MM_ERROR_POLICY;
-  frame->x87_result = entry->x87_result;
+  if (frame->is_batch && !is_noted(record, frame)) return MM_ERROR_ARGUMENT;
+  if (!frame->is_batch) frame->x87_result = entry->x87_result;
   return state->dead ? MM_ERROR_DEAD : MM_OK;
 }
 
@@ -143,6 +152,17 @@ static int32_t open_up(const struct mm__record *record, struct mm__state *state,
   return status;
 }
 
+/* What mm__batch_run is to have in its registers. */
+static void run_batch(struct mm__frame *frame, const struct mm__record *record,
+                      const struct mm__thread_record *thread) {
+  frame->rdx = frame->entry;
+  frame->rcx = (uint64_t)&thread->deferred;
+  frame->r8 = record->mxcsr;
+  frame->r9 = record->x87_control;
+  frame->entry = (uint64_t)mm__batch_run;
+  frame->stack_bytes = 0;
+}
+
 /* Over to the image's FS: from then on a fault is the call's. */
 static void cross(struct mm__frame *frame, const struct mm__record *record,
                   struct mm__state *state) {
@@ -152,6 +172,7 @@ static void cross(struct mm__frame *frame, const struct mm__record *record,
   frame->image_x87 = record->x87_control;
   if (!frame->stack_bytes) frame->stack_bytes = entry->stack_bytes;
   struct mm__thread_record *thread = (struct mm__thread_record *)frame->thread;
+  if (frame->is_batch) run_batch(frame, record, thread);
   frame->rights = record->key ? mm__keys_keep(thread) : 0;
   mm__fs_write(record->tls_base);
   frame->image_stack = (state->stack - frame->stack_bytes) & ~15ul;
@@ -168,6 +189,7 @@ __attribute__((flatten)) uint64_t mm__gate_prepare(struct mm__frame *frame, uint
   frame->export_index =
       (uint32_t)(place >> MM__STUB_SHIFT) & (MM__STUB_LIMIT + MM__STUBS_PER_PAGE - 1);
   frame->host_fs = fs;
+  frame->is_batch = stub & 1; /* batch.S; a stub's address is even */
   frame->x87_result = 0;
   struct mm__thread_record *thread = caller(fs);
   if (!thread) return 0;
@@ -224,6 +246,11 @@ static void unwind(struct mm__frame *frame, struct mm__state *state,
   frame->self = 0;
 }
 
+/* How many calls of a batch have returned; the image may say what it likes. */
+static uint64_t returned(const struct mm__frame *frame, uint64_t done) {
+  return done < frame->rsi ? done : frame->rsi;
+}
+
 static void leave(struct mm__frame *frame, struct mm__state *state,
                   struct mm__thread_record *thread) {
   if (thread->is_limited && thread->seen.depth == 0) mm__deadline_disarm(thread);
@@ -238,6 +265,10 @@ __attribute__((flatten)) void mm__gate_finish(struct mm__frame *frame) {
   struct mm__state *state = &mm__states[frame->slot];
   const struct mm__record *record = &mm__tables.records[frame->slot];
   unwind(frame, state, thread);
+  if (frame->is_batch) {
+    frame->rax = returned(frame, frame->rax ? frame->rax : 1);
+    state->calls += frame->rax - 1;
+  }
   if (mm__tables.host.trace & MM__TRACE_GATE) mm__trace_leave(frame);
   if (state->depth == 0 && state->guard_open) {
     mm__guard_close(record, state);
@@ -255,6 +286,10 @@ struct mm__frame *mm__gate_finish_fault(struct mm__frame *frame) {
   struct mm__frame *outer = frame->outer;
   unwind(frame, state, thread);
   if (mm__tables.host.trace & MM__TRACE_GATE) mm__trace_leave(frame);
+  const struct mm__batch_head *batch = (const struct mm__batch_head *)frame->rdi;
+  thread->seen.outcome.done =
+      frame->is_batch && state->dead < MM__SHUT ? returned(frame, batch->done) : 0;
+  state->calls += thread->seen.outcome.done;
   /* Between two of its own calls an image cannot be put back: the outer one ends when its callback
    * returns. */
   if (state->depth && !state->dead) state->dead = MM__DEAD;

@@ -19,6 +19,9 @@ void mm__gate_finish(struct mm__frame *frame);
 struct mm__frame *mm__gate_finish_fault(struct mm__frame *frame);
 _Noreturn void mm__gate_lost(void);
 void mm__gate_fault(void);
+/* As interface.h says of `batch`; and what runs the calls then, in the image. */
+uint64_t mm__batch_enter(void *stub, uint64_t batch, uint64_t count);
+void mm__batch_run(void);
 /* Every signal that is not raised by what the thread itself does. */
 extern const uint64_t mm__asynchronous_mask;
 _Noreturn void mm__gate_serve(uint64_t entry, uint64_t stack);

@@ -23,8 +23,6 @@
 #include "core/gate/x86_64/crossing.inc"
 
 #define SAVED_BYTES   (MM__FRAME_BYTES + 8)
-#define X87_MASKS     0x3f    /* of all exceptions, in the control word: Intel SDM vol. 1, 8.1.5 */
-#define X87_PENDING   0x80    /* ES of the status word: one is raised that is not masked; 8.1.3 */
 
     .text
     .globl mm__gate_enter, mm__gate_fault
@@ -116,21 +114,8 @@ mm__gate_enter:
     movq %rdx, MM__FRAME_RDX(%rbx)
     /* The flags that would hurt the caller: direction, nested task and alignment check. */
     clear_harmful_flags
-    /* An x87 exception that waits would be raised at the next x87 instruction, in the caller. With
-     * all of them masked none does. */
-    fnstcw MM__FRAME_IMAGE_X87(%rbx)
-    movzwl MM__FRAME_IMAGE_X87(%rbx), %eax
-    cmpw MM__FRAME_HOST_X87(%rbx), %ax
-    jne 1f
-    notl %eax
-    testb $X87_MASKS, %al
-    jz 2f
-    fnstsw %ax
-    testb $X87_PENDING, %al
-    jz 2f
-1:  fnclex
-    fldcw MM__FRAME_HOST_X87(%rbx)
-2:  /* psABI 3.2.3: the x87 registers are empty on return, unless the result is in them. */
+    settle_x87 MM__FRAME_HOST_X87(%rbx), MM__FRAME_IMAGE_X87(%rbx)
+    /* psABI 3.2.3: the x87 registers are empty on return, unless the result is in them. */
     cmpl $0, MM__FRAME_X87_RESULT(%rbx)
     jne 3f
     emms
