@@ -64,11 +64,11 @@ local function in_image(path, options, export, arguments, ...)
   end
 end
 
-local function in_batch(path, export, ...)
+local function in_batch(path, guard, export, ...)
   local list = {}
   for i = 1, BATCH do list[i] = { ... } end
   return function()
-    local image = assert(mm.request_map(path))
+    local image = assert(mm.request_map(path, { guard = guard }))
     local ns = measure.call(function() return image:batch(export, list) end, "")
     assert(image:unmap())
     return ns / BATCH
@@ -135,8 +135,9 @@ local function add_calls(spell_image, math_image, socket, able)
   if able.open then
     row("image, guard pages, left open", true, in_open(spell_image, "add", "i % 1000, 1"))
   end
-  if able.batch then
-    row(("image, guard pages, batch of %d"):format(BATCH), true, in_batch(spell_image, "add", 1, 2))
+  for _, guard in ipairs(able.batch and { "open", "pages" } or {}) do
+    row(("image, guard %s, batch of %d"):format(guard, BATCH), true,
+      in_batch(spell_image, guard, "add", 1, 2))
   end
   local name, floor = by_mprotect(spell_image, "add", 1, 2)
   row(name, false, floor)
@@ -166,9 +167,9 @@ local function spell_calls(spell_image, aff, dic, socket, able)
   if able.open then
     row("image, guard pages, left open", true, in_open(spell_image, "spell", "a", WORD))
   end
-  if able.batch then
-    row(("image, guard pages, batch of %d"):format(BATCH), true,
-      in_batch(spell_image, "spell", WORD))
+  for _, guard in ipairs(able.batch and { "open", "pages" } or {}) do
+    row(("image, guard %s, batch of %d"):format(guard, BATCH), true,
+      in_batch(spell_image, guard, "spell", WORD))
   end
   local name, floor = by_mprotect(spell_image, "spell", WORD)
   row(name, false, floor)

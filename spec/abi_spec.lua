@@ -1,7 +1,7 @@
 -- The ABI proof: random signatures, each called with random values directly, through its stub and
--- through the client's C interface, and as a callback from the image; every argument and every
--- result arrives bit for bit. And the layouts of random types are the compiler's. spec/abi/ holds
--- the generators and what they fill.
+-- through the client's C interface, alone and in a batch, and as a callback from the image; every
+-- argument and every result arrives bit for bit. And the layouts of random types are the compiler's.
+-- spec/abi/ holds the generators and what they fill.
 local shell = require "spec.shell"
 local support = require "spec.support"
 
@@ -43,7 +43,9 @@ describe("the ABI,", function()
     compile(server, "server", "libmatchmaker-server.a")
     shell.output(("%s/matchmaker-launch -o %s/abi.mmi %s/server"):format(build, folder, folder))
     compile(client, "client", "libmatchmaker.a " .. libraries_of_client)
-    verdict(("%s/client %s/abi.mmi"):format(folder, folder), seed)
+    for _, way in ipairs { "", " batch" } do
+      verdict(("%s/client %s/abi.mmi%s"):format(folder, folder, way), seed)
+    end
   end
 
   local function layouts(seed, count, compiler)

@@ -1,4 +1,5 @@
 -- Many calls for one opening of the guard.
+local shell = require "spec.shell"
 local support = require "spec.support"
 local mm = require "matchmaker"
 
@@ -37,6 +38,83 @@ for _, guard in ipairs { "pages", "open" } do
       assert.same({ 101, 102 }, image:batch("counter_next", { {}, {} }))
       assert.same({}, image:batch("nothing", { {}, {} }))
       image:unmap()
+    end)
+
+    it("gives any number of results, of every kind, in their order", function()
+      local image = support.map("math", { guard = guard })
+      for _, count in ipairs { 255, 256, 257, 1000 } do
+        local calls, expected = {}, {}
+        for i = 1, count do
+          calls[i] = { i, -3 * i }
+          expected[i] = -2 * i
+        end
+        assert.same(expected, image:batch("add", calls))
+      end
+      local values = {
+        i8 = { -128, 127 }, u8 = { 0, 255 }, i16 = { -32768, 32767 }, u32 = { 0, 4294967295 },
+        i64 = { -4503599627370497, 1 }, plain_char = { -1, 65 }, f32 = { 0.5, -1 / 0 },
+        f64 = { 0.1, 1e300 }, f80 = { 0.1, -2.5 }, boolean = { true, false },
+        color = { "GREEN", 0, -1 },
+      }
+      for name, list in pairs(values) do
+        local singly = {}
+        for i, value in ipairs(list) do singly[i] = image.exports[name](value) end
+        assert.same(singly, image:batch(name, list))
+      end
+      local narrow = { -1, 255, -2, 65535, -3, 4294967295, -4, 254, -5, 65534, true, 1.5 }
+      local long = { 1, 2, 3, 4, 5, 6, 7, 0.5, 9, 0.25 }
+      for name, call in pairs { narrow = narrow, align_long = long } do
+        local expected = image.exports[name]((table.unpack or unpack)(call))
+        assert.same({ expected, expected }, image:batch(name, { call, call }))
+      end
+      image:unmap()
+    end)
+
+    it("copies strings of any length", function()
+      local image = support.map("text", { guard = guard })
+      local calls, expected = {}, {}
+      for i, length in ipairs { 1, 3 * 2 ^ 20, 0, 700000, 700000, 2 ^ 20, 5, 2 ^ 21, 2 } do
+        calls[i] = ("x"):rep(length)
+        expected[i] = length
+      end
+      assert.same(expected, image:batch("length", calls))
+      image:unmap()
+    end)
+
+    it("makes the calls before a wrong one, and tells which of them failed", function()
+      local image = support.map("math", { guard = guard })
+      local calls = {}
+      for i = 1, 300 do calls[i] = i end
+      calls[290] = {}
+      local err = support.error_of(function() image:batch("counter_set", calls) end)
+      assert.same({ "count", 290 }, { err.kind, err.call })
+      assert.equal(289, image.exports.counter_get())
+      image:unmap()
+      image = support.map("crash", { guard = guard })
+      err = support.error_of(function()
+        image:batch("divide", { { 4, 2 }, { 4, 0 }, { 4, "x" }, { 4, 2 } })
+      end)
+      assert.same({ "fault", 2, "SIGFPE" }, { err.kind, err.call, err.signal })
+      calls = {}
+      for i = 1, 1000 do calls[i] = { 84, i == 700 and 0 or 2 } end
+      err = support.error_of(function() image:batch("divide", calls) end)
+      assert.same({ "fault", 700 }, { err.kind, err.call })
+      assert.matches("divide.*call 700 of the batch", tostring(err))
+      assert.same({ 42 }, image:batch("divide", { { 84, 2 } }))
+      image:unmap()
+    end)
+
+    it("refuses pointers of others, call by call", function()
+      local image = support.map("crash", { guard = guard })
+      local other = support.map("memory", { guard = guard })
+      local text = support.map("text", { guard = guard })
+      local pointer = other:buffer "kutya"
+      local err = support.error_of(function()
+        text:batch("length", { "a", pointer, "b" })
+      end)
+      assert.same({ "owner", 2 }, { err.kind, err.call })
+      for _, each in ipairs { image, text } do each:unmap() end
+      other:unmap()
     end)
 
     it("ends at the first error, which tells the call", function()
@@ -134,6 +212,36 @@ for _, guard in ipairs { "pages", "open" } do
     end)
   end)
 end
+
+-- How often the gate was crossed for a batch of `count` calls.
+local function crossings(image, options, name, count, argument)
+  local script = ([[
+    local mm = require "matchmaker"
+    local image = mm.assert(mm.map("%s/image/%s.mmi", %s))
+    local calls = {}
+    for i = 1, %d do calls[i] = %s end
+    image:batch("%s", calls)]]):format(support.build, image, options, count, argument, name)
+  local folder = shell.output("mktemp -d")
+  local result = shell.run("MM_TRACE=gate " .. shell.lua(script, folder))
+  os.execute("rm -rf " .. folder)
+  assert.equal(0, result.status)
+  return select(2, result.stderr:gsub(" enters slot", ""))
+end
+
+describe("the calls of a batch", function()
+  it("share a crossing", function()
+    assert.equal(1, crossings("math", "{}", "add", 256, "{ i, 1 }"))
+    assert.equal(4, crossings("math", "{}", "add", 1000, "{ i, 1 }"))
+    assert.equal(1, crossings("text", "{}", "length", 100, "'kutya'"))
+  end)
+
+  it("have their own where something is done around each", function()
+    assert.equal(5, crossings("math", "{ timeout = 1000 }", "add", 5, "{ i, 1 }"))
+    assert.equal(5, crossings("math", "{ stateless = true }", "add", 5, "{ i, 1 }"))
+    assert.equal(5, crossings("text", "{}", "upper", 5, "'kutya'"))
+    assert.equal(3, crossings("callback", "{}", "apply", 3, "{ function() return 1 end, 1 }"))
+  end)
+end)
 
 it("opens only functions", function()
   local image = support.map "math"

@@ -221,7 +221,7 @@ if options["--long"] then
 end
 if options["--slow"] then
   for _, kernel in ipairs { "6.1", "6.12" } do
-    run_guest(kernel, "guard gate fault stray thread storm callback interrupt attack " ..
+    run_guest(kernel, "guard gate batch fault stray thread storm callback interrupt attack " ..
       "attack_process attack_image lockdown crossing")
   end
 end

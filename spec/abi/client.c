@@ -1,7 +1,9 @@
 /* Calls each generated function directly, through its stub as the compiler does it, and through the
- * client's C interface as libffi does it; and is called back by the image. Usage: client IMAGE. Exit status 1: something differs. */
+ * client's C interface as libffi does it; and is called back by the image. Usage: client IMAGE [batch];
+ * with `batch`, what suits is noted and made as calls of a batch. Exit status 1: something differs. */
 #include "abi.h"
 
+#include <client/client.h>
 #include <matchmaker.h>
 
 #define MM_TYPE(...)                       __VA_ARGS__
@@ -12,7 +14,8 @@ static struct mm_image *image;
 static struct mm_error error;
 static char *direct_anchor = room, *image_anchor;
 static unsigned long (*wrong_arguments)(void);
-static int differs, failures;
+static int differs, failures, batched;
+static bool in_batch;
 
 static void must(int status) {
   if (status == MM_OK) return;
@@ -26,10 +29,41 @@ static void *stub_of(const char *name) {
   return mm_function_pointer(function);
 }
 
+/* As the second of two calls, so that what it finds is what the first has left. False: it does not
+ * suit. */
+static bool request_in_batch(struct mm_function *function, void *result, void **arguments) {
+  uint32_t count = function->type->member_count, done;
+  const struct mm__member *members = &function->registry->members[function->type->first_member];
+  struct mm__value values[count + 1], returned;
+  struct mm__hold hold;
+  struct mm__batch *noted;
+  must(mm__image_keep_open(image, &hold, &error));
+  bool suits = mm__batch_suits(function, &hold);
+  if (suits) {
+    memset(values, 0, sizeof values);
+    for (uint32_t i = 0; i < count; i++) {
+      const struct mm__type *type = &function->registry->types[members[i].type];
+      memcpy(&values[i].as, arguments[i], type->size);
+      if (type->kind == MM__STRING && values[i].as.string)
+        values[i].length = strlen(values[i].as.string);
+    }
+    must(mm__batch_make(function, 2, &noted, &error));
+    for (int i = 0; i < 2; i++) must(mm__batch_note(noted, values, &error));
+    must(mm__batch_call(noted, &done, &error));
+    mm__batch_result(noted, 1, &returned);
+    memcpy(result, &returned.as, function->registry->types[function->type->target].size);
+    mm__batch_free(noted);
+    batched++;
+  }
+  mm__image_let_go(&hold);
+  return suits;
+}
+
 static void request(const char *name, const char *prototype, void *result, void **arguments) {
   struct mm_function *function;
   must(mm_bind(image, name, prototype, &function, &error));
-  must(mm_request_call(function, result, arguments, &error));
+  if (!in_batch || !request_in_batch(function, result, arguments))
+    must(mm_request_call(function, result, arguments, &error));
 }
 
 static void verdict(const char *name, const char *way, unsigned long arguments,
@@ -68,7 +102,7 @@ static void call_back(const char *name, const char *prototype, mm_callback_funct
 #include "tests.h"
 
 int main(int count, char **arguments) {
-  (void)count;
+  in_batch = count > 2;
   must(mm_init(NULL, &error));
   must(mm_request_map(arguments[1], &(struct mm_map_options){.guard = MM_GUARD_OPEN}, &image,
                       &error));
@@ -76,6 +110,7 @@ int main(int count, char **arguments) {
   image_anchor = ((char *(*)(void))stub_of("anchor_here"))();
 #define RUN(name) test_##name();
   EACH(RUN)
+  if (in_batch && !batched) printf("no call was made in a batch\n");
   printf("%d failures\n", failures);
   return failures != 0;
 }

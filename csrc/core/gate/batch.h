@@ -9,6 +9,7 @@
 #define MM_CORE_GATE_BATCH_H
 
 #define MM__BATCH_DONE  0
+#define MM__BATCH_NEXT  8
 #define MM__BATCH_BYTES 16
 
 #define MM__NOTED_INTEGERS     0
@@ -28,7 +29,7 @@
 /* What lies in front of the calls. */
 struct mm__batch_head {
   uint64_t done; /* calls that have returned; to begin with 0 */
-  uint64_t reserved;
+  uint64_t next; /* address of the one that is made */
 };
 
 /* One call, as psABI 3.2.3 passes it; what it returns, no struct, is written over its arguments. Its

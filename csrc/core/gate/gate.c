@@ -152,13 +152,11 @@ static int32_t open_up(const struct mm__record *record, struct mm__state *state,
   return status;
 }
 
-/* What mm__batch_run is to have in its registers. */
-static void run_batch(struct mm__frame *frame, const struct mm__record *record,
-                      const struct mm__thread_record *thread) {
+/* What batch.S reads in the frame, beside the batch and its count. */
+static void run_batch(struct mm__frame *frame, const struct mm__thread_record *thread) {
   frame->rdx = frame->entry;
   frame->rcx = (uint64_t)&thread->deferred;
-  frame->r8 = record->mxcsr;
-  frame->r9 = record->x87_control;
+  frame->r8 = (uint64_t)frame;
   frame->entry = (uint64_t)mm__batch_run;
   frame->stack_bytes = 0;
 }
@@ -172,7 +170,7 @@ static void cross(struct mm__frame *frame, const struct mm__record *record,
   frame->image_x87 = record->x87_control;
   if (!frame->stack_bytes) frame->stack_bytes = entry->stack_bytes;
   struct mm__thread_record *thread = (struct mm__thread_record *)frame->thread;
-  if (frame->is_batch) run_batch(frame, record, thread);
+  if (frame->is_batch) run_batch(frame, thread);
   frame->rights = record->key ? mm__keys_keep(thread) : 0;
   mm__fs_write(record->tls_base);
   frame->image_stack = (state->stack - frame->stack_bytes) & ~15ul;

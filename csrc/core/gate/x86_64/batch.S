@@ -5,22 +5,15 @@
  *     mm__batch_run    what the gate calls then, instead of the export, on the image's stack and FS
  *
  * It does what the gate does around each call: the registers as they were noted, the image's own
- * floating-point environment, flags and x87 stack as psABI 3.2.1 wants them. It needs no more of the
- * rights than the image has, and no more of its registers than it is owed: an image that spoils
- * those spoils a call of its own. Vector registers hold only what was noted. */
+ * floating-point environment, flags and x87 stack as psABI 3.2.1 wants them, and afterwards nothing
+ * is believed but what holds a result: the frame is found by FS, as the gate finds it. What it changes
+ * lies in the image, which may change it, too; all it does there the image could do. Vector registers
+ * hold only what was noted. */
 
 #include "core/gate/batch.h"
 #include "core/gate/x86_64/crossing.inc"
 
 #define STUB_IS_BATCH 1
-
-/* What mm__batch_run keeps below its return address. */
-#define STOP       -8
-#define COUNT      -16
-#define MXCSR      -24
-#define X87        -20
-#define X87_NOW    -18
-#define KEPT_BYTES 24
 
     .text
     .globl mm__batch_enter, mm__batch_run
@@ -37,71 +30,84 @@ mm__batch_enter:
     .cfi_endproc
     .size mm__batch_enter, . - mm__batch_enter
 
-/* rdi = the batch, rsi = how many calls, rdx = the export, rcx = a word that ends it when it is not
- * 0, r8d = MXCSR, r9w = the x87 control word. In rax: how many have returned. */
+/* In the frame: rdi = the batch, rsi = how many calls, rdx = the export, rcx = where a word is that
+ * ends it when it is not 0, r8 = itself. On the stack nothing but the return address. In rax: how many calls have
+ * returned. */
     .type mm__batch_run, @function
     .p2align 4
 mm__batch_run:
     .cfi_startproc
     .cfi_undefined %rip /* for who unwinds, the image begins here */
-    movq %rsp, %rbp
-    subq $KEPT_BYTES, %rsp
-    movq %rcx, STOP(%rbp)
-    movq %rsi, COUNT(%rbp)
-    movl %r8d, MXCSR(%rbp)
-    movw %r9w, X87(%rbp)
-    movq %rdi, %r13
-    movq %rdx, %r12
-    leaq MM__BATCH_BYTES(%rdi), %rbx
+    movq %r8, %rbx
+    leaq MM__BATCH_BYTES(%rdi), %r12
+    movq %r12, MM__BATCH_NEXT(%rdi)
 .Lnext:
-    leaq -KEPT_BYTES(%rbp), %rsp
-    movl MM__NOTED_STACK_BYTES(%rbx), %ecx
+    movq %r12, %r8
+    movl MM__NOTED_STACK_BYTES(%r8), %ecx
+    subq $8, %rsp
     testl %ecx, %ecx
     jz 1f
     subq %rcx, %rsp
     andq $-16, %rsp
     shrq $3, %rcx
-    leaq MM__NOTED_BYTES(%rbx), %rsi
+    leaq MM__NOTED_BYTES(%r8), %rsi
     movq %rsp, %rdi
     rep movsq
-1:  movq MM__NOTED_VECTORS(%rbx), %xmm0
-    movq MM__NOTED_VECTORS + 8(%rbx), %xmm1
-    movq MM__NOTED_VECTORS + 16(%rbx), %xmm2
-    movq MM__NOTED_VECTORS + 24(%rbx), %xmm3
-    movq MM__NOTED_VECTORS + 32(%rbx), %xmm4
-    movq MM__NOTED_VECTORS + 40(%rbx), %xmm5
-    movq MM__NOTED_VECTORS + 48(%rbx), %xmm6
-    movq MM__NOTED_VECTORS + 56(%rbx), %xmm7
-    movq MM__NOTED_INTEGERS(%rbx), %rdi
-    movq MM__NOTED_INTEGERS + 8(%rbx), %rsi
-    movq MM__NOTED_INTEGERS + 16(%rbx), %rdx
-    movq MM__NOTED_INTEGERS + 24(%rbx), %rcx
-    movq MM__NOTED_INTEGERS + 32(%rbx), %r8
-    movq MM__NOTED_INTEGERS + 40(%rbx), %r9
-    movl MM__NOTED_VECTOR_COUNT(%rbx), %eax
+1:  movq MM__FRAME_RDX(%rbx), %r11
+    movq MM__NOTED_VECTORS(%r8), %xmm0
+    movq MM__NOTED_VECTORS + 8(%r8), %xmm1
+    movq MM__NOTED_VECTORS + 16(%r8), %xmm2
+    movq MM__NOTED_VECTORS + 24(%r8), %xmm3
+    movq MM__NOTED_VECTORS + 32(%r8), %xmm4
+    movq MM__NOTED_VECTORS + 40(%r8), %xmm5
+    movq MM__NOTED_VECTORS + 48(%r8), %xmm6
+    movq MM__NOTED_VECTORS + 56(%r8), %xmm7
+    movq MM__NOTED_INTEGERS(%r8), %rdi
+    movq MM__NOTED_INTEGERS + 8(%r8), %rsi
+    movq MM__NOTED_INTEGERS + 16(%r8), %rdx
+    movq MM__NOTED_INTEGERS + 24(%r8), %rcx
+    movl MM__NOTED_VECTOR_COUNT(%r8), %eax
+    movq MM__NOTED_INTEGERS + 40(%r8), %r9
+    movq MM__NOTED_INTEGERS + 32(%r8), %r8
     xorl %r10d, %r10d
-    call *%r12
-    movq %rax, MM__NOTED_RAX(%rbx)
-    movq %xmm0, MM__NOTED_XMM0(%rbx)
-    cmpl $0, MM__NOTED_X87_RESULT(%rbx)
+    xorl %ebx, %ebx
+    xorl %ebp, %ebp
+    xorl %r12d, %r12d
+    xorl %r13d, %r13d
+    xorl %r14d, %r14d
+    xorl %r15d, %r15d
+    call *%r11
+    /* Only rax, xmm0 and st(0) may be believed. */
+    find_frame
+    movq MM__FRAME_IMAGE_STACK(%rbx), %rsp
+    subq $8, %rsp
+    movq MM__FRAME_RDI(%rbx), %r13
+    movq MM__BATCH_NEXT(%r13), %r12
+    movq %rax, MM__NOTED_RAX(%r12)
+    movq %xmm0, MM__NOTED_XMM0(%r12)
+    clear_harmful_flags
+    pushq $0
+    settle_x87 MM__FRAME_IMAGE_X87(%rbx), (%rsp)
+    popq %rax
+    cmpl $0, MM__NOTED_X87_RESULT(%r12)
     je 2f
-    fstpt MM__NOTED_ST0(%rbx)
-2:  clear_harmful_flags
-    emms
-    settle_x87 X87(%rbp), X87_NOW(%rbp)
-    ldmxcsr MXCSR(%rbp)
-    incq MM__BATCH_DONE(%r13)
-    movl MM__NOTED_STACK_BYTES(%rbx), %ecx
-    leaq MM__NOTED_BYTES + 15(%rbx,%rcx), %rbx
-    andq $-16, %rbx
-    decq COUNT(%rbp)
-    jz 3f
-    movq STOP(%rbp), %rcx
+    fstpt MM__NOTED_ST0(%r12)
+2:  emms
+    ldmxcsr MM__FRAME_IMAGE_MXCSR(%rbx)
+    movl MM__NOTED_STACK_BYTES(%r12), %ecx
+    leaq MM__NOTED_BYTES + 15(%r12,%rcx), %r12
+    andq $-16, %r12
+    movq %r12, MM__BATCH_NEXT(%r13)
+    movq MM__BATCH_DONE(%r13), %rax
+    incq %rax
+    movq %rax, MM__BATCH_DONE(%r13)
+    cmpq %rax, MM__FRAME_RSI(%rbx)
+    jbe 3f
+    movq MM__FRAME_RCX(%rbx), %rcx
     cmpq $0, (%rcx)
     je .Lnext
-3:  movq MM__BATCH_DONE(%r13), %rax
-    movq %rbp, %rsp
-    ret
+3:  ret
+    find_frame_slowly
     .cfi_endproc
     .size mm__batch_run, . - mm__batch_run
 

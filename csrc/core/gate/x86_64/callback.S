@@ -16,7 +16,6 @@
  * caller trusts it, to keep the registers it has to keep. Vector registers are never touched here,
  * so arguments and results in them pass. docs/gate.md argues each register. */
 
-#include "core/slot/layout.h"
 #include "core/gate/callback.h"
 #include "core/gate/x86_64/crossing.inc"
 

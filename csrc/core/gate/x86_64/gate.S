@@ -18,8 +18,6 @@
  * are never touched here, so arguments and results in them pass.
  * docs/gate.md argues each register. */
 
-#include "core/gate/frame.h"
-#include "core/slot/layout.h"
 #include "core/gate/x86_64/crossing.inc"
 
 #define SAVED_BYTES   (MM__FRAME_BYTES + 8)
@@ -91,22 +89,7 @@ mm__gate_enter:
     change_rights mm__rights_open
     movq %r12, %rax
     movq %r13, %rdx
-    cmpl $0, mm__has_fsgsbase(%rip)
-    je .Lslow_fs
-    rdfsbase %rcx
-.Lfound_fs:
-    movabsq $MM__ARENA_LOW, %rsi
-    subq %rsi, %rcx
-    shrq $MM__SLOT_SHIFT, %rcx
-    cmpq $MM__SLOT_COUNT, %rcx
-    jae .Llost
-    shlq $MM__STATE_SHIFT, %rcx
-    leaq mm__states(%rip), %rsi
-    movq (%rsi,%rcx), %rbx
-    testq %rbx, %rbx
-    jz .Llost
-    cmpq MM__FRAME_SELF(%rbx), %rbx
-    jne .Llost
+    find_frame
     /* On the host's stack again. */
     movq %rbx, %rsp
     leaq (SAVED_BYTES + 40)(%rbx), %rbp
@@ -155,35 +138,7 @@ mm__gate_enter:
     fldz
     jmp .Lleave
 
-.Lslow_fs:
-    /* Without FSGSBASE: the thread pointer says its own value (ELF TLS, variant II: %fs:0). The
-     * image may have written over it, so only what leads to a frame is believed; the kernel knows
-     * for sure. */
-    movq %fs:0, %rcx
-    movabsq $MM__ARENA_LOW, %rsi
-    movq %rcx, %rdi
-    subq %rsi, %rdi
-    shrq $MM__SLOT_SHIFT, %rdi
-    cmpq $MM__SLOT_COUNT, %rdi
-    jae 10f
-    shlq $MM__STATE_SHIFT, %rdi
-    leaq mm__states(%rip), %rsi
-    cmpq %rcx, MM__STATE_TLS_BASE(%rsi,%rdi)
-    je .Lfound_fs
-10: cld
-    andq $-16, %rsp
-    pushq %rax
-    pushq %rdx
-    call mm__fs_ask
-    movq %rax, %rcx
-    popq %rdx
-    popq %rax
-    jmp .Lfound_fs
-
-.Llost:
-    cld
-    call mm__gate_lost
-    ud2
+    find_frame_slowly
 
 /* Where the fault handler lands a call that ended in a fault: rbx = rsp = the frame, everything
  * else unknown. */
