@@ -48,6 +48,14 @@ describe("mediation", function()
     os.remove(path)
   end)
 
+  it("refuses, by name, what has the kernel use memory later, or another's", function()
+    for _, call in ipairs { 206, 209, 278, 310, 311, 323, 425 } do
+      assert.equal(EPERM, raw(call))
+    end
+    assert.equal("io_setup - 1\nio_submit - 1\nvmsplice - 1\nprocess_vm_readv - 1\n" ..
+      "process_vm_writev - 1\nuserfaultfd - 1\nio_uring_setup - 1", support.refused(image))
+  end)
+
   it("refuses numbers that no kernel has, and those of x32", function()
     assert.equal(EPERM, raw(100000))
     assert.equal(EPERM, raw(-1))

@@ -152,6 +152,28 @@ static UNUSED bool has_32_bit_calls(void) {
   return status == 0;
 }
 
+/* --- callbacks: during one, the secret's page is open --- */
+
+static struct target *callback_target UNUSED;
+
+static UNUSED struct mm_function *make_callback(struct target *target,
+                                                mm_callback_function *function, void **pointer) {
+  struct mm_callback *callback;
+  struct mm_error error;
+  callback_target = target;
+  must(mm_callback(target->image, "void (void)", function, NULL, &callback, &error), &error);
+  *pointer = mm_callback_pointer(callback);
+  return function_of(target->image, "call_back");
+}
+
+static UNUSED int call_back(struct target *target, mm_callback_function *function) {
+  void *pointer;
+  struct mm_function *call = make_callback(target, function, &pointer);
+  void *arguments[] = {&pointer};
+  int result = 0;
+  return mm_request_call(call, &result, arguments, NULL);
+}
+
 /* argv[2]: only the attack of this name. Returns the exit status. */
 static int try_attacks(const struct attack *attacks, size_t count, int argument_count,
                        char **arguments) {

@@ -1,12 +1,18 @@
 /* unit/attack_image_test.c - what image code tries on its client, and on the kernel: attack.h. */
 #include "attack.h"
+#include "ring.h"
 
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 
-#define ASK(number, a, b, c)                                                                       \
-  ((int64_t(*)(int64_t, int64_t, int64_t, int64_t))stub_of(target->image, "ask"))(                 \
-      number, (int64_t)(a), (int64_t)(b), (int64_t)(c))
+#define ASK_ALL(number, a, b, c, d, e)                                                             \
+  ((int64_t(*)(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t))stub_of(                      \
+      target->image, "ask"))(number, (int64_t)(a), (int64_t)(b), (int64_t)(c), (int64_t)(d),       \
+                             (int64_t)(e))
+#define ASK(number, a, b, c) ASK_ALL(number, a, b, c, 0, 0)
+#define ASK_FOR(number, count)                                                                     \
+  ((int64_t(*)(int64_t, int64_t))stub_of(target->image, "ask_for"))(number, count)
 
 static void switches_traps_off(struct target *target) {
   (void)target;
@@ -41,9 +47,37 @@ static bool opens_a_file(struct target *target) {
   return ASK(SYS_open, target->entry, O_RDONLY, 0) != -EPERM;
 }
 
-/* --- the client's memory and code --- */
+/* --- by what the kernel does later, or on another's behalf --- */
 
 static volatile uint64_t treasure;
+
+static bool makes_a_ring(struct target *target) { return ASK_FOR(SYS_io_uring_setup, 1) >= 0; }
+static bool makes_requests(struct target *target) { return ASK_FOR(SYS_io_setup, 1) >= 0; }
+static bool watches_faults(struct target *target) { return ASK(SYS_userfaultfd, 1, 0, 0) >= 0; }
+
+static bool has_watched_faults(void) {
+  int file = (int)syscall(SYS_userfaultfd, 1);
+  if (file >= 0) close(file);
+  return file >= 0;
+}
+
+/* Into a pipe that the image may have learned of. */
+static bool splices_the_client(struct target *target) {
+  int ends[2];
+  uint64_t value = 0;
+  struct iovec page = {(void *)&treasure, 8};
+  treasure = CHANGE;
+  return pipe(ends) == 0 && ASK_ALL(SYS_vmsplice, ends[1], &page, 1, 0, 0) == 8 &&
+         read(ends[0], &value, 8) == 8 && value == CHANGE;
+}
+
+static bool writes_by_process_vm(struct target *target) {
+  struct iovec here = {(void *)target->secret, 8}, there = {(void *)&treasure, 8};
+  treasure = CHANGE;
+  return ASK_ALL(SYS_process_vm_writev, getpid(), &here, 1, &there, 1) == 8 && treasure == SECRET;
+}
+
+/* --- the client's memory and code --- */
 
 static bool writes_to_the_client(struct target *target) {
   treasure = 1;
@@ -85,25 +119,6 @@ static bool eats_memory(struct target *target) {
 /* --- callbacks --- */
 
 static int callback_status;
-static struct target *callback_target;
-
-static struct mm_function *make_callback(struct target *target, mm_callback_function *function,
-                                         void **pointer) {
-  struct mm_callback *callback;
-  struct mm_error error;
-  callback_target = target;
-  must(mm_callback(target->image, "void (void)", function, NULL, &callback, &error), &error);
-  *pointer = mm_callback_pointer(callback);
-  return function_of(target->image, "call_back");
-}
-
-static int call_back(struct target *target, mm_callback_function *function) {
-  void *pointer;
-  struct mm_function *call = make_callback(target, function, &pointer);
-  void *arguments[] = {&pointer};
-  int result = 0;
-  return mm_request_call(call, &result, arguments, NULL);
-}
 
 static void fail(void *result, void **arguments, void *user) {
   (void)result, (void)arguments, (void)user;
@@ -160,6 +175,36 @@ static const struct attack attacks[] = {
      .succeeds = BUT_LOCKDOWN,
      .before = switches_traps_off},
     {.name = "the image opens a file", .run = opens_a_file},
+    {.name = "the image makes an io_uring", .run = makes_a_ring, .applies = has_rings},
+    {.name = "the image makes an io_uring, the traps switched off",
+     .run = makes_a_ring,
+     .succeeds = BUT_LOCKDOWN,
+     .before = switches_traps_off,
+     .applies = has_rings},
+    {.name = "the image makes asynchronous requests",
+     .run = makes_requests,
+     .applies = has_requests},
+    {.name = "the image makes asynchronous requests, the traps switched off",
+     .run = makes_requests,
+     .succeeds = BUT_LOCKDOWN,
+     .before = switches_traps_off,
+     .applies = has_requests},
+    {.name = "the image makes a userfaultfd", .run = watches_faults, .applies = has_watched_faults},
+    {.name = "the image makes a userfaultfd, the traps switched off",
+     .run = watches_faults,
+     .succeeds = BUT_LOCKDOWN,
+     .before = switches_traps_off,
+     .applies = has_watched_faults},
+    {.name = "the image splices the client's memory", .run = splices_the_client},
+    {.name = "the image splices the client's memory, the traps switched off",
+     .run = splices_the_client,
+     .succeeds = BUT_LOCKDOWN,
+     .before = switches_traps_off},
+    {.name = "the image writes by process_vm_writev", .run = writes_by_process_vm},
+    {.name = "the image writes by process_vm_writev, the traps switched off",
+     .run = writes_by_process_vm,
+     .succeeds = BUT_LOCKDOWN,
+     .before = switches_traps_off},
     {.name = "the image writes to the client",
      .run = writes_to_the_client,
      .succeeds = BUT_KEYS,
