@@ -157,9 +157,12 @@ describe("a policy", function()
       local image, second = ...
       local function try()
         local mapped, err = mm.map(image)
-        print(mapped and tostring(mapped.exports.add(1, 2)) or
-          err.message:match("([^/]*%.yaml:%d+)"))
-        if mapped then mapped:unmap() end
+        if mapped then
+          print(mapped.exports.add(1, 2))
+          err = select(2, pcall(mapped.exports.add_double, 1, 2))
+          mapped:unmap()
+        end
+        print(err.message:match("([^/]*%.yaml:%d+)"))
       end
       try()
       print(mm.init { policy = second })
@@ -171,7 +174,7 @@ describe("a policy", function()
     local second = shell.write(folder "second.yaml", "rules: [ { images: /, forbid: no } ]")
     local command = ("env MATCHMAKER_POLICY=%s %s %s %s"):format(first, shell.lua(code, folder()),
       support.image "math", second)
-    assert.equal("3\ntrue\nsecond.yaml:1\n3", shell.output(command))
+    assert.equal("3\nfirst.yaml:1\ntrue\nsecond.yaml:1\n3\nfirst.yaml:1", shell.output(command))
   end)
 
   describe("that is wrong", function()

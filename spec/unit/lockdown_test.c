@@ -27,6 +27,9 @@ static uint64_t inside; /* an address in the image */
   static long name(void) { return syscall(__VA_ARGS__) == -1 ? -errno : 0; }
 
 CALL(mprotect_into, SYS_mprotect, FAR_BELOW, (1ul << 40) + 4096, PROT_NONE)
+CALL(pkey_mprotect_into, SYS_pkey_mprotect, FAR_BELOW, (1ul << 40) + 4096, PROT_NONE, -1)
+CALL(munmap_there, SYS_munmap, 0x4fff00000000, 4096)
+CALL(madvise_there, SYS_madvise, inside, 4096, MADV_NORMAL)
 CALL(mmap_at_a_hint, SYS_mmap, 0x4fff00000000, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
 CALL(mremap_grows_into, SYS_mremap, FAR_BELOW, 4096, 1ul << 41, 0, 0)
 CALL(mremap_onto, SYS_mremap, FAR_BELOW, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, inside)
@@ -82,6 +85,9 @@ static const struct refusal {
   long (*call)(void);
 } refusals[] = {
     REFUSAL(mprotect_into),
+    REFUSAL(pkey_mprotect_into),
+    REFUSAL(munmap_there),
+    REFUSAL(madvise_there),
     REFUSAL(mmap_at_a_hint),
     REFUSAL(mremap_grows_into),
     REFUSAL(mremap_onto),
