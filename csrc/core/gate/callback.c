@@ -86,9 +86,7 @@ void mm__callback_cross(struct mm__callback_frame *frame) {
     mm__say("gate: slot %u calls back 0x%lx", frame->slot, frame->function);
   frame->outer = thread->callback;
   thread->callback = frame;
-  uint64_t mark = state->stack;
   state->stack = frame->image_mark;
-  frame->image_mark = mark;
   frame->failed = 0;
   thread->anchor->selector = 0;
   frame->strict_depth = mm__strict_pause(thread);
@@ -114,7 +112,6 @@ void mm__callback_finish(struct mm__callback_frame *frame) {
   mm__keys_apply(thread); /* the client may have left a signal handler by a jump */
   mm__keys_keep(thread);
   thread->callback = frame->outer;
-  state->stack = frame->image_mark;
   thread->anchor->selector = 1;
   mm__fs_write(frame->image_fs);
   leave(&mm__callbacks[frame->index]);

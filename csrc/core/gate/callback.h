@@ -43,7 +43,7 @@ struct mm__callback_frame {
   struct mm__frame *call; /* the newest when it calls back */
   struct mm__thread_record *thread;
   struct mm__callback_frame *outer; /* of this thread */
-  uint64_t image_mark;              /* the image's stack mark before */
+  uint64_t image_mark;              /* where a call into the image starts meanwhile */
   uint32_t index;
   uint32_t failed; /* it is to end the call */
   uint32_t strict_depth;

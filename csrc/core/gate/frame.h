@@ -56,7 +56,6 @@ struct mm__frame {
   struct mm__frame *outer;      /* of this thread */
   struct mm__frame *outer_here; /* of this image */
   uint64_t outer_stack;         /* the image's stack mark before this call */
-  uint64_t caller_mark;         /* the calling image's stack mark before this call */
   uint32_t slot, export_index;
   uint32_t masked;
 };

@@ -218,11 +218,7 @@ __attribute__((flatten)) uint64_t mm__gate_prepare(struct mm__frame *frame, uint
     state->stack = record->stack_pointer - MM__CALLEE_GAP;
   }
   link_frame(frame, state, thread);
-  if (MM__IN_ARENA(fs)) {
-    struct mm__state *calling = &mm__states[MM__SLOT_OF(fs)];
-    frame->caller_mark = calling->stack;
-    calling->stack = (uint64_t)frame - MM__CALLEE_GAP;
-  }
+  if (MM__IN_ARENA(fs)) mm__states[MM__SLOT_OF(fs)].stack = (uint64_t)frame - MM__CALLEE_GAP;
   cross(frame, record, state);
   if (mm__tables.host.trace & MM__TRACE_GATE) mm__trace_enter(frame);
   return 1;
@@ -231,11 +227,9 @@ __attribute__((flatten)) uint64_t mm__gate_prepare(struct mm__frame *frame, uint
 /* Undoes prepare, in its order backwards. */
 static void unwind(struct mm__frame *frame, struct mm__state *state,
                    struct mm__thread_record *thread) {
-  bool from_image = MM__IN_ARENA(frame->host_fs);
   if (mm__tables.records[frame->slot].strict) mm__strict_leave(thread);
-  thread->anchor->selector = from_image;
+  thread->anchor->selector = MM__IN_ARENA(frame->host_fs);
   mm__fs_write(frame->host_fs);
-  if (from_image) mm__states[MM__SLOT_OF(frame->host_fs)].stack = frame->caller_mark;
   state->stack = frame->outer_stack;
   state->frame = frame->outer_here;
   thread->frame = frame->outer;
