@@ -40,6 +40,10 @@ for _, guard in ipairs { "pages", "open" } do
         support.error_of(function() image:call { "spin", timeout = 0.02 } end).kind)
       assert.equal(100, image:call { "counter_get", timeout = 30 })
       image:unmap()
+      image = map "syscall"
+      assert.equal(0, image:call { "nap", 1, timeout = 0.02 })
+      assert.equal(0, image.exports.nap(100))
+      image:unmap()
     end)
 
     it("is stricter or laxer for one call than for the image", function()

@@ -90,6 +90,13 @@ static void each_side_keeps_its_registers_whatever_the_image_spoils(void) {
   mm_image_release(image);
 }
 
+static void shows_the_image_none_of_the_clients_registers(void) {
+  struct mm_image *image = map_image("callback");
+  uint64_t (*seen_after)(void *) = stub_of(image, "seen_after");
+  CHECK_EQUAL(0, seen_after(POINTER_OF(image, "int (int)", look, NULL)));
+  mm_image_release(image);
+}
+
 static void spoil(void *result, void **args, void *user) {
   uint32_t mxcsr = 0x1f80 | 3 << 13;
   uint16_t x87 = 0x037f | 3 << 10;
@@ -613,6 +620,7 @@ static void all_tests(void) {
   RUN(calls_the_client_and_gets_its_result);
   RUN(sorts_image_memory_by_a_function_of_the_client);
   RUN(each_side_keeps_its_registers_whatever_the_image_spoils);
+  RUN(shows_the_image_none_of_the_clients_registers);
   RUN(the_image_keeps_its_rounding_when_the_client_changes_its_own);
   RUN(an_x87_exception_that_waits_is_the_images_own);
   RUN(an_x87_exception_that_the_image_masks_is_not_raised_in_the_client);

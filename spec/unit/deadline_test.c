@@ -88,9 +88,22 @@ static void does_not_disturb_the_clients_own_sleep(void) {
   mm_image_release(image);
 }
 
+static void is_that_of_the_outermost_call(void) {
+  struct mm_image *outer = map_limited("nested", 20 * MILLISECOND),
+                  *inner = map_limited("crash", 1000000 * MILLISECOND);
+  uint64_t spin = (uint64_t)stub_of(inner, "spin");
+  void *arguments[] = {&spin, &(int){0}};
+  struct mm_error error;
+  CHECK_EQUAL(MM_ERROR_DEADLINE,
+              mm_request_call(function_of(outer, "call_at"), &(int){0}, arguments, &error));
+  mm_image_release(outer);
+  mm_image_release(inner);
+}
+
 static void all_tests(void) {
   connect_client();
   RUN(ends_a_call_that_never_ends);
+  RUN(is_that_of_the_outermost_call);
   RUN(leaves_the_mask_as_it_was);
   RUN(reaches_a_thread_that_blocks_every_signal);
   RUN(does_not_disturb_the_clients_own_sleep);

@@ -87,14 +87,17 @@ static void set_rounding(uint32_t mxcsr, uint16_t x87) {
 #define FLAG_DF       0x400ul
 #define FLAG_AC       0x40000ul
 #define FLAG_TF       0x100ul
+#define STUB_BYTES    32
 
 /* With several floating-point environments of the client. In the second, every control bit and two of the flags of
- * MXCSR differ from the default; in the third, exceptions are not masked. */
+ * MXCSR differ from the default; in the third, exceptions are not masked; the word of the fourth is the one with
+ * which `spoil_x87_pending` ends. */
 static void check_around(void *stub, uint64_t result) {
   static const struct {
     uint32_t mxcsr;
     uint16_t x87;
-  } environments[] = {{MXCSR_DEFAULT, X87_DEFAULT}, {0xffe1, 0x0c7f}, {0x5d80, 0x027b}};
+  } environments[] = {
+      {MXCSR_DEFAULT, X87_DEFAULT}, {0xffe1, 0x0c7f}, {0x5d80, 0x027b}, {MXCSR_DEFAULT, 0x0360}};
   for (unsigned i = 0; i < sizeof environments / sizeof *environments; i++) {
     set_rounding(environments[i].mxcsr, environments[i].x87);
     machine_around(stub);
@@ -131,6 +134,32 @@ static void comes_back_with_every_register_whatever_the_image_did(void) {
   CHECK_EQUAL(MM_OK, mm_take_fault(NULL));
   mm_image_release(image);
   mm_image_release(gate);
+}
+
+static void comes_back_wherever_the_image_says_that_fs_is(void) {
+  struct mm_image *image = map_image("crash"), *other = map_image("gate");
+  int (*spoil)(uint64_t) = stub_of(image, "spoil_thread_pointer");
+  const uint64_t places[] = {0, 1ul << 45, base_of(image), base_of(other), ~0ul};
+  CALL_INT(other, "counter_get");
+  for (unsigned i = 0; i < sizeof places / sizeof *places; i++) CHECK_EQUAL(7, spoil(places[i]));
+  CHECK_EQUAL(MM_OK, mm_take_fault(NULL));
+  mm_image_release(image);
+  mm_image_release(other);
+}
+
+static void break_frames(void *image) {
+  uint64_t (*break_them)(uint64_t, uint64_t) = stub_of(image, "break_frames");
+  uint64_t here = (uint64_t)__builtin_frame_address(0) & ~7ul;
+  printf("came back with %ld", break_them(here - 4096, here));
+}
+
+static void stops_the_program_when_its_frame_is_none(void) {
+  struct mm_image *image = map_image("gate");
+  char output[512];
+  int status = in_child(break_frames, image, output, sizeof output);
+  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  CHECK(strstr(output, "the gate lost its frame") != NULL);
+  mm_image_release(image);
 }
 
 static void comes_back_with_every_register_after_a_fault(void) {
@@ -344,6 +373,23 @@ static void contains_calls_inside_calls_that_never_end(void) {
   mm_image_release(b);
 }
 
+/* Wherever the stack ends: the Matchmaker works for the inner call on it, and is never interrupted by that. */
+static void an_image_with_little_stack_left_calls_whole_or_not_at_all(void) {
+  struct mm_image *a = map_image("gate"), *b = map_image("crash");
+  int (*call)(uint64_t, uint64_t) = stub_of(a, "call_with_room");
+  uint64_t crash = (uint64_t)stub_of(b, "read_null");
+  for (uint64_t room = 64; room < 0x6000; room += 64) {
+    CHECK_EQUAL(0, call(crash, room));
+    CHECK_EQUAL(MM_ERROR_FAULT, mm_take_fault(NULL));
+  }
+  CHECK_EQUAL(100, CALL_INT(a, "counter_get"));
+  CHECK_EQUAL(100, CALL_INT(b, "counter_get"));
+  CHECK_EQUAL(MM_OK, mm_unmap(a, NULL));
+  CHECK_EQUAL(MM_OK, mm_unmap(b, NULL));
+  mm_image_release(a);
+  mm_image_release(b);
+}
+
 static void ends_every_call_around_a_fault(void) {
   struct mm_image *a = map_image("nested"), *b = map_image("nested_other");
   ping_function *ping = stub_of(a, "ping_crash"), *pong = stub_of(b, "ping_crash");
@@ -385,11 +431,21 @@ static void tells_of_the_image_that_faulted_whether_it_was_reset(void) {
 /* With AC, whatever is not aligned faults: the Matchmaker's own C must not meet it. */
 static void crosses_and_mediates_with_the_alignment_check_on(void) {
   struct mm_image *a = map_image("gate"), *b = map_image("nested_other");
-  int (*call)(uint64_t) = stub_of(a, "call_with_alignment_check");
-  CHECK_EQUAL(0, call((uint64_t)stub_of(b, "entered_count")));
-  CHECK_EQUAL(100, call((uint64_t)stub_of(a, "counter_get")));
+  uint64_t (*call)(uint64_t, uint64_t) = stub_of(a, "call_with_flags");
+  CHECK_EQUAL(0, call((uint64_t)stub_of(b, "entered_count"), FLAG_AC));
+  CHECK_EQUAL(100, call((uint64_t)stub_of(a, "counter_get"), FLAG_AC));
   CHECK_EQUAL(getpid(), CALL_INT(a, "ask_with_alignment_check"));
   CHECK_EQUAL(MM_OK, mm_take_fault(NULL));
+  mm_image_release(a);
+  mm_image_release(b);
+}
+
+static void an_image_is_called_with_clean_flags_by_another_too(void) {
+  struct mm_image *a = map_image("gate"), *b = map_image("gate_other");
+  uint64_t (*call)(uint64_t, uint64_t) = stub_of(a, "call_with_flags");
+  const uint64_t *seen =
+      (const uint64_t *)call((uint64_t)stub_of(b, "keep_registers"), FLAG_DF | FLAG_NT | FLAG_AC);
+  CHECK_EQUAL(0, seen[14] & (FLAG_DF | FLAG_NT | FLAG_AC));
   mm_image_release(a);
   mm_image_release(b);
 }
@@ -405,6 +461,45 @@ static void answers_zero_for_a_dead_image(void) {
   CHECK_EQUAL(MM_ERROR_DEAD, mm_take_fault(&error));
   CHECK_EQUAL(MM_OK, mm_reset(image, &error));
   check_around(stub_of(image, "counter_get"), 100);
+  mm_image_release(image);
+}
+
+static void a_stub_behind_the_last_export_leads_nowhere(void) {
+  struct mm_image *image = map_image("crash");
+  uint64_t last = 0;
+  for (uint32_t i = 0; i < mm_export_count(image); i++) {
+    uint64_t stub = (uint64_t)stub_of(image, mm_export_name(image, i));
+    if (stub > last) last = stub;
+  }
+  CHECK_EQUAL(0, ((int (*)(void))(last + STUB_BYTES))());
+  CHECK_EQUAL(MM_ERROR_NO_EXPORT, mm_take_fault(NULL));
+  mm_image_release(image);
+}
+
+struct large {
+  long a[5];
+  const char *name;
+};
+struct point {
+  double x, y;
+};
+
+/* In every register that can hold a result. */
+static void answers_zeros_of_every_kind_for_a_dead_image(void) {
+  struct mm_map_options options = {.guard = way.guard, .dead_on_fault = 1};
+  struct mm_image *image = map_with("aggregate", &options);
+  struct point (*mirror)(struct point) = stub_of(image, "mirror");
+  long double (*third)(long double) = stub_of(image, "third");
+  long double _Complex (*square)(long double _Complex) = stub_of(image, "square");
+  struct large (*fails)(struct large) = stub_of(image, "fails");
+  fails((struct large){{1}, NULL});
+  CHECK_EQUAL(MM_ERROR_FAULT, mm_take_fault(NULL));
+  struct point p = mirror((struct point){1, 2});
+  CHECK(p.x == 0 && p.y == 0);
+  CHECK(third(3) == 0);
+  long double _Complex z = square(2 + 2i);
+  CHECK(__real__ z == 0 && __imag__ z == 0);
+  CHECK_EQUAL(MM_ERROR_DEAD, mm_take_fault(NULL));
   mm_image_release(image);
 }
 
@@ -445,6 +540,8 @@ static void all_tests(void) {
   connect_client();
   RUN(comes_back_with_every_register_whatever_the_image_did);
   RUN(comes_back_with_every_register_after_a_fault);
+  RUN(comes_back_wherever_the_image_says_that_fs_is);
+  if (way.guard != MM_GUARD_KEYS) RUN(stops_the_program_when_its_frame_is_none);
   RUN(passes_every_argument_register_and_stack_argument);
   RUN(shows_the_image_none_of_the_clients_registers);
   RUN(passes_vectors_of_16_and_32_bytes);
@@ -455,10 +552,14 @@ static void all_tests(void) {
   RUN(calls_to_and_fro_between_images);
   RUN(calls_itself_through_its_own_stub);
   RUN(contains_calls_inside_calls_that_never_end);
+  RUN(an_image_with_little_stack_left_calls_whole_or_not_at_all);
   RUN(ends_every_call_around_a_fault);
   RUN(tells_of_the_image_that_faulted_whether_it_was_reset);
   RUN(crosses_and_mediates_with_the_alignment_check_on);
+  RUN(an_image_is_called_with_clean_flags_by_another_too);
   RUN(answers_zero_for_a_dead_image);
+  RUN(a_stub_behind_the_last_export_leads_nowhere);
+  RUN(answers_zeros_of_every_kind_for_a_dead_image);
   RUN(a_forked_child_calls_and_its_writes_stay_its_own);
   CHECK_EQUAL(MM_OK, mm_finalize(NULL));
 }

@@ -8,6 +8,7 @@
 #include <sys/time.h>
 #include <ucontext.h>
 
+#define LOOK_EVERY  1024 /* calls of a thread */
 #define ARENA_LOW   0x200000000000ul
 #define ARENA_BYTES 0x300000000000ul
 
@@ -130,21 +131,40 @@ static void every_queued_value_arrives_exactly_once(void) {
   mm_image_release(image);
 }
 
-/* Putting off knows the handlers of the last look; masking needs to know none. */
-static void a_handler_that_is_new_waits_too_when_signals_are_masked(void) {
-  struct mm_image *image = map_image("gate");
+static void check_that_a_handler_waits(struct mm_image *image, int signal) {
   struct meeting meeting;
-  handle(SIGWINCH, 0);
   forget();
   meet(&meeting, image, "meet");
-  pthread_kill(meeting.thread, SIGWINCH);
+  pthread_kill(meeting.thread, signal);
   usleep(2000);
   CHECK_EQUAL(0, runs);
   part(&meeting);
   CHECK_EQUAL(1, runs);
   CHECK_EQUAL(0, early + on_the_images_fs + wrong_thread_locals);
+}
+
+/* Putting off knows the handlers of the last look; masking needs to know none. */
+static void a_handler_that_is_new_waits_too_when_signals_are_masked(void) {
+  struct mm_image *image = map_image("gate");
+  CALL_INT(image, "counter_get");
+  handle(SIGWINCH, 0);
+  check_that_a_handler_waits(image, SIGWINCH);
   signal(SIGWINCH, SIG_DFL);
   mm_image_release(image);
+}
+
+static void a_mappings_first_call_looks_for_new_handlers_and_every_1024th_of_a_thread(void) {
+  struct mm_image *image = map_image("gate"), *other = map_image("tls");
+  CALL_INT(image, "counter_get");
+  handle(SIGURG, 0);
+  CALL_INT(other, "errno_get");
+  check_that_a_handler_waits(image, SIGURG);
+  handle(SIGURG, 0);
+  for (int i = 0; i < LOOK_EVERY; i++) CALL_INT(image, "counter_get");
+  check_that_a_handler_waits(image, SIGURG);
+  signal(SIGURG, SIG_DFL);
+  mm_image_release(image);
+  mm_image_release(other);
 }
 
 /* Often, but not so often that nothing else happens. */
@@ -354,6 +374,29 @@ static void a_thread_that_blocks_every_signal_may_call(void) {
   CHECK_EQUAL(0, in_child(blocked_body, NULL, output, sizeof output));
 }
 
+/* The same looks put right what a thread has done to itself since it was armed. */
+static void puts_itself_out_body(void *by_count) {
+  sigset_t all;
+  connect_client();
+  /* The guard `pages` may fault at any call. */
+  struct mm_image *crash = map_with("crash", &(struct mm_map_options){.guard = MM_GUARD_OPEN}),
+                  *other = map_with("tls", &(struct mm_map_options){.guard = MM_GUARD_OPEN});
+  CALL_INT(crash, "counter_get");
+  sigfillset(&all);
+  sigprocmask(SIG_BLOCK, &all, NULL);
+  sigaltstack(&(stack_t){.ss_flags = SS_DISABLE}, NULL);
+  for (int i = 0; by_count && i < LOOK_EVERY; i++) CALL_INT(crash, "counter_get");
+  if (!by_count) CALL_INT(other, "errno_get");
+  CALL_INT_INT(crash, "overflow", 0);
+  if (mm_take_fault(NULL) != MM_ERROR_FAULT) _exit(1);
+}
+
+static void a_thread_that_blocks_its_faults_later_is_put_right(void) {
+  char output[1024];
+  CHECK_EQUAL(0, in_child(puts_itself_out_body, NULL, output, sizeof output));
+  CHECK_EQUAL(0, in_child(puts_itself_out_body, "", output, sizeof output));
+}
+
 /* A signal without a handler is not put off: it kills the process in the middle of a call. */
 static void kill_inside_body(void *unused) {
   (void)unused;
@@ -425,6 +468,7 @@ static void all_tests(void) {
   RUN(what_was_ignored_stays_so);
   RUN(a_call_does_not_keep_the_process_from_being_killed);
   RUN(a_thread_that_blocks_every_signal_may_call);
+  RUN(a_thread_that_blocks_its_faults_later_is_put_right);
   handle(SIGUSR1, 0);
   handle(SIGRTMIN + 3, 0);
   handle(SIGALRM, SA_RESTART);
@@ -433,6 +477,7 @@ static void all_tests(void) {
   RUN(every_queued_value_arrives_exactly_once);
   if (way.config.signals == MM_SIGNALS_MASK)
     RUN(a_handler_that_is_new_waits_too_when_signals_are_masked);
+  RUN(a_mappings_first_call_looks_for_new_handlers_and_every_1024th_of_a_thread);
   RUN(a_timer_may_fire_at_any_moment);
   RUN(a_timer_may_fire_while_calls_fault);
   RUN(finalize_puts_every_handler_back);

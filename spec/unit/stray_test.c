@@ -8,7 +8,8 @@
 
 #include "client/client.h"
 
-#define TABLES 0x200000000000ul /* the Matchmaker's own slot */
+#define TABLES        0x200000000000ul /* the Matchmaker's own slot */
+#define MAILBOX_BYTES 0x4000000ul
 
 /* Where the code of an export is, as a debugger or a symbol table would tell. */
 static uint64_t entry_of(struct mm_image *image, const char *name) {
@@ -284,6 +285,12 @@ static void is_closed_at_rest_whatever_happened(void) {
   uint64_t length;
   CHECK_EQUAL(MM_OK, mm_request_call(function_of(text, "length"), &length, words, NULL));
   CHECK(closed(text));
+  char *too_long = memset(calloc(1, MAILBOX_BYTES + 1), 'x', MAILBOX_BYTES);
+  int status =
+      mm_request_call(function_of(text, "join"), &length, (void *[]){&word, &too_long}, NULL);
+  CHECK_EQUAL(MM_ERROR_LIMIT, status);
+  CHECK(closed(text));
+  free(too_long);
   for (unsigned i = 0; i < 5; i++) {
     CHECK(closed(all[i]));
     mm_image_release(all[i]);
