@@ -5,9 +5,15 @@ function __matchmaker_in
     test (count $words) -ge 2; and contains -- $words[2] $argv
 end
 
-# The image among the words of a call, when nothing stands behind it.
+# The image of a call, when nothing stands behind it.
 function __matchmaker_image
-    string match -q -- '*.mmi' (commandline -opc)[-1]; and echo (commandline -opc)[-1]
+    string match -- '*.mmi' (commandline -opc)[-1]
+end
+
+# A call has one image, the others as many as are wanted.
+function __matchmaker_wants_image
+    __matchmaker_in inspect repl verify describe; and return
+    __matchmaker_in call; and not string match -q -- '*.mmi' (commandline -opc)
 end
 
 set -l none 'test (count (commandline -opc)) -eq 1'
@@ -23,6 +29,7 @@ complete -c matchmaker -n "$none" -a ps -d 'Say who has what mapped'
 complete -c matchmaker -n "$none" -a doctor -d 'Say what this machine offers'
 complete -c matchmaker -n "$none" -a help -d 'Say what there is'
 
+complete -c matchmaker -n '__matchmaker_in help' -a 'snapshot inspect call repl verify describe ps doctor'
 complete -c matchmaker -l help -d 'Say more'
 complete -c matchmaker -n '__matchmaker_in snapshot' -F
 complete -c matchmaker -n '__matchmaker_in snapshot' -s o -rF -d 'The image'
@@ -39,5 +46,5 @@ complete -c matchmaker -n '__matchmaker_in call repl' -l timeout -x -d 'End a ca
 complete -c matchmaker -n '__matchmaker_in verify' -l quiet -d 'Say nothing of what is intact'
 complete -c matchmaker -n '__matchmaker_in describe' -l c -d 'A header for C and C++'
 complete -c matchmaker -n '__matchmaker_in describe' -l lua -d 'Definitions for LuaLS'
-complete -c matchmaker -n '__matchmaker_in inspect call repl verify describe; and test -z (__matchmaker_image)' -k -a '(__fish_complete_suffix .mmi)'
-complete -c matchmaker -n '__matchmaker_in call; and test -n (__matchmaker_image)' -a '(matchmaker inspect --names (__matchmaker_image) 2>/dev/null)'
+complete -c matchmaker -n __matchmaker_wants_image -k -a '(__fish_complete_suffix .mmi)'
+complete -c matchmaker -n '__matchmaker_in call; and __matchmaker_image >/dev/null' -a '(matchmaker inspect --names (__matchmaker_image) 2>/dev/null)'
