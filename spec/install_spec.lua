@@ -1,4 +1,4 @@
--- `make install` into a fresh folder: what is there works without the sources and the build folder.
+-- `make install`: what it puts there is found, and works without the sources and the build folder.
 local version = _VERSION:match("%d%.%d")
 local lua = os.getenv("MATCHMAKER_LUA") or (jit and "luajit" or "lua" .. version)
 local build = os.getenv("MM_BUILD") or "build"
@@ -50,13 +50,15 @@ local function succeed(command)
   return output
 end
 
+local MAKE = "env -u MAKEFLAGS -u MFLAGS make --no-print-directory -s B=%s "
+
 local function write(path, text)
   local file = assert(io.open(path, "w"))
   file:write(text)
   file:close()
 end
 
-describe("make install #slow", function()
+describe("make install with another PREFIX #slow", function()
   local folder, prefix, make
 
   setup(function()
@@ -67,7 +69,7 @@ describe("make install #slow", function()
     -- A copy: another PREFIX means another library, and all that is linked to it anew.
     succeed(("mkdir %s/build; cd %s; cp -a core host lua lib* matchmaker* needs prefix %s/build")
       :format(folder, build, folder))
-    make = ("env -u MAKEFLAGS -u MFLAGS make --no-print-directory -s B=%s/build"):format(folder)
+    make = MAKE:format(folder .. "/build")
     succeed(("%s install PREFIX=%s"):format(make, prefix))
   end)
 
@@ -129,11 +131,86 @@ describe("make install #slow", function()
     local found = select(2, output_of(("grep -rl %s %s"):format(root, root)))
     assert.equal("", found)
   end)
+end)
 
-  it("is undone by make uninstall", function()
-    local other = folder .. "/other"
-    succeed(("%s install PREFIX=%s"):format(make, other))
-    succeed(("%s uninstall PREFIX=%s"):format(make, other))
-    assert.equal("", succeed(("find %s -not -type d"):format(other)))
+-- What is installed stands in /usr/local for these commands, in a mount namespace of their own, and
+-- no variable tells them where to look.
+describe("make install, in Debian's folders", function()
+  local separate = "unshare --user --map-root-user --mount "
+  local can_separate = output_of(separate .. "true") == 0
+  local it = can_separate and it or pending -- luacheck: ignore
+  local folder, root
+
+  setup(function()
+    folder = succeed("mktemp -d"):match("%S+")
+    root = folder .. "/root"
+    write(folder .. "/client.c", CLIENT)
+    succeed((MAKE .. "install DESTDIR=%s"):format(build, root))
+  end)
+
+  teardown(function() succeed("rm -rf " .. folder) end)
+
+  local function installed(command)
+    return (succeed(("cp %s/image/math.mmi %s; %s sh -ec 'mount --bind %s/usr/local /usr/local; " ..
+      "cd %s; exec env -i HOME=%s PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin " ..
+      "sh -ec \"$0\"' '%s'"):format(build, folder, separate, root, folder, folder,
+      command:gsub("'", "'\\''"))):gsub("\n$", ""))
+  end
+
+  local function has(command) return output_of("command -v " .. command) == 0 end
+
+  it("gives this Lua its modules", function()
+    assert.equal("3", installed(lua ..
+      [[ -e 'print(require("matchmaker").map("math.mmi").exports.add(1, 2))']]))
+    assert.equal("@/usr/local/share/lua/" .. version .. "/matchmaker/help.lua",
+      installed(lua .. [[ -e 'print(debug.getinfo(require("matchmaker.help").text).source)']]))
+  end)
+
+  it("gives the shell its command and the manual its page", function()
+    assert.equal("3", installed("matchmaker call math.mmi add 1 2"))
+    if has "man" then
+      assert.equal("/usr/local/share/man/man1/matchmaker.1", installed("man -w matchmaker"))
+    end
+  end)
+
+  it("gives a compiler headers and libraries, and ldconfig what a program needs", function()
+    installed("cc client.c -o client $(pkg-config --cflags --libs matchmaker)")
+    assert.matches("libmatchmaker.so.0 ->", installed("ldconfig -v -N -X 2>&1"), 1, true)
+    assert.equal("3", installed("LD_LIBRARY_PATH=/usr/local/lib ./client math.mmi"))
+    installed("echo \"#include <matchmaker/server.h>\" | cc -fsyntax-only -x c -; " ..
+      "pkg-config --exists matchmaker-server")
+  end)
+
+  it("gives bash, zsh and fish their completion", function()
+    local loader = "/usr/share/bash-completion/bash_completion"
+    if output_of("test -e " .. loader) == 0 then
+      assert.equal("complete -F _matchmaker matchmaker", installed(("bash -c '. %s; " ..
+        "__load_completion matchmaker; complete -p matchmaker'"):format(loader)))
+    end
+    if has "zsh" then
+      assert.matches("/usr/local/share/zsh/site%-functions/_matchmaker$", installed(
+        "zsh -fc 'autoload -Uz compinit; compinit -D; autoload +X $_comps[matchmaker]; " ..
+        "whence -v _matchmaker'"))
+    end
+    if has "fish" then
+      assert.matches("^doctor\t", installed("XDG_DATA_DIRS=/usr/local/share:/usr/share " ..
+        "fish -c 'complete -C \"matchmaker doc\"'"))
+    end
+  end)
+
+  it("with PREFIX=/usr gives zsh its completion where Debian's packages have theirs", function()
+    local folders = has "zsh" and succeed("zsh -fc 'print -l $fpath'")
+    local rule = succeed((MAKE .. "-n install PREFIX=/usr DESTDIR=/nowhere"):format(build))
+    local path = rule:match("/nowhere(/usr/share/zsh/[%w-]+)/_matchmaker")
+    assert.equal("/usr/share/zsh/vendor-completions", path)
+    if folders then assert.matches("\n" .. path .. "\n", folders, 1, true) end
+  end)
+
+  it("is undone by make uninstall, which leaves what others put there", function()
+    local copy, other = folder .. "/copy", "/usr/local/share/lua/" .. version .. "/other.lua"
+    succeed(("cp -a %s %s; touch %s"):format(root, copy, copy .. other))
+    succeed((MAKE .. "uninstall DESTDIR=%s"):format(build, copy))
+    assert.equal(copy .. other .. "\n", succeed(("find %s -not -type d"):format(copy)))
+    assert.equal("", succeed(("find %s -name 'matchmaker*'"):format(copy)))
   end)
 end)

@@ -50,6 +50,7 @@ has_command tmux|tmux
 has_command luacheck|lua-check
 has_command zsh|zsh
 has_command fish|fish
+has_library bash-completion|bash-completion
 has_command luarocks|luarocks
 has_command clang-format|clang-format
 has_command clang-tidy|clang-tidy

@@ -13,6 +13,8 @@ ROOT        = $(DESTDIR)$(PREFIX)
 LUA_NUMBERS = $(patsubst lua%,%,$(filter lua5.%,$(LUAS))) $(if $(filter lua5.1,$(LUAS)),,$(if $(filter luajit,$(LUAS)),5.1))
 module_of   = $(B)/lua/$(if $(filter lua$(1),$(LUAS)),lua$(1),luajit)/matchmaker
 LUA_FILES   = $(shell cd lua && find matchmaker -name '*.lua')
+# Where zsh looks by itself: upstream's folder, but for Debian's packages.
+ZSH_FOLDER ?= share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 put_lua     = $(foreach file,$(LUA_FILES),install -D -m 644 lua/$(file) $(1)/$(file) &&) true
 
 install: all ## install under PREFIX (/usr/local), with DESTDIR before it
@@ -33,7 +35,7 @@ install: all ## install under PREFIX (/usr/local), with DESTDIR before it
 	install -D -m 644 share/man/man1/matchmaker.1 $(ROOT)/share/man/man1/matchmaker.1
 	install -D -m 644 share/bash-completion/completions/matchmaker \
 	  $(ROOT)/share/bash-completion/completions/matchmaker
-	install -D -m 644 share/zsh/site-functions/_matchmaker $(ROOT)/share/zsh/site-functions/_matchmaker
+	install -D -m 644 share/zsh/site-functions/_matchmaker $(ROOT)/$(ZSH_FOLDER)/_matchmaker
 	install -D -m 644 share/fish/vendor_completions.d/matchmaker.fish \
 	  $(ROOT)/share/fish/vendor_completions.d/matchmaker.fish
 	install -m 644 share/matchmaker/gdb.py $(B)/matchmaker.elf $(ROOT)/share/matchmaker
@@ -46,7 +48,7 @@ uninstall: ## remove what install put there
 	  $(ROOT)/lib/libmatchmaker.* $(ROOT)/lib/libmatchmaker-server.* \
 	  $(ROOT)/lib/pkgconfig/matchmaker.pc $(ROOT)/lib/pkgconfig/matchmaker-server.pc \
 	  $(ROOT)/share/man/man1/matchmaker.1 $(ROOT)/share/bash-completion/completions/matchmaker \
-	  $(ROOT)/share/zsh/site-functions/_matchmaker $(ROOT)/share/fish/vendor_completions.d/matchmaker.fish
+	  $(ROOT)/$(ZSH_FOLDER)/_matchmaker $(ROOT)/share/fish/vendor_completions.d/matchmaker.fish
 	rm -rf $(ROOT)/include/matchmaker $(ROOT)/share/matchmaker \
 	  $(foreach n,5.1 5.2 5.3 5.4,$(ROOT)/share/lua/$(n)/matchmaker $(ROOT)/lib/lua/$(n)/matchmaker)
 
