@@ -160,6 +160,7 @@ describe("a callback", function()
     assert.matches(message, err.message)
     assert.matches("callback_spec.lua:%d+: boom$", err.cause)
     assert.is_true(err.was_reset)
+    assert.is_nil(err.instruction)
     assert.equal(101, exports.counter_next())
     local thrown = {}
     err = fails(exports.times, function() error(thrown) end, 3)

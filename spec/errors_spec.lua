@@ -253,6 +253,22 @@ describe("an error", function()
       assert.equal("nothing", text:sub(#caret + 1, #caret + 7))
       assert.is_nil(support.error_of(image.exports.add, 1).column)
     end)
+
+    it("tells of the C text of a callback or a type, too, which method it was given to", function()
+      local image = support.map "math"
+      local err = support.error_of(image.callback, image, "int (int", print)
+      assert.equal("callback: prototype: expected `,` or `)` before the end, at column 9 of " ..
+        "`int (int`", err.message)
+      assert.matches("math.mmi$", err.image)
+      for what, f in pairs {
+        ["bind: argument 3 is a prototype or nil"] = function(text) image:bind("add", text) end,
+        ["callback: argument 2 is a prototype"] = function(text) image:callback(text, print) end,
+        ["new: argument 2 is a C type"] = function(text) image:new(text) end,
+      } do
+        assert.equal(what .. ", which holds a NUL", support.error_of(f, "int (int, int)\0").message)
+        assert.equal(what .. ", got a boolean", support.error_of(f, true).message)
+      end
+    end)
   end)
 
   describe("of mapping", function()
@@ -277,6 +293,7 @@ describe("an error", function()
       local again, err = mm.map(support.image "math")
       assert.is_nil(again)
       assert.equal("slot_taken", err.kind)
+      assert.matches("is mapped already", err.message)
       mm.assert(image:unmap())
     end)
 
@@ -298,6 +315,8 @@ describe("an error", function()
         message { verify = 1 })
       assert.equal("request_map: option `memory` is a number of bytes, got 0.5",
         message { memory = 0.5 })
+      assert.equal("request_map: option `timeout` is a number of seconds, from 1e-6 to 1e9, got 0",
+        message { timeout = 0 })
       assert.matches('^request_map: option `grant` is .*, got "disk"$',
         message { grant = { "output", "disk" } })
       assert.equal("request_map: the name of an option is a string, got a number",

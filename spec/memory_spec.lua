@@ -484,6 +484,7 @@ describe("memory inside an image", function()
       fails("range", read, numbers, 2)
       assert.equal(3, exports.ints_sum(numbers, 2))
       assert.equal(2, image:cast("int[1]", numbers + 1)[0])
+      assert.equal("1", tostring((numbers + 1) - numbers))
       assert.equal("cast: `struct point` takes 16 bytes, there are 8",
         fails("range", image.cast, image, "struct point", buffer))
       fails("range", image.cast, image, "int[3]", buffer)

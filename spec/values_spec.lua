@@ -166,6 +166,15 @@ describe("a value", function()
         assert.equal("range", support.error_of(exports.u64, math.mininteger).kind)
         assert.equal("type", support.error_of(exports.i64, "5").kind)
       end)
+
+      it("is text for what is unsigned and has no integer", function()
+        local exports = support.map("math").exports
+        assert.equal(-1, exports.u64(("0x%x"):format(-1)))
+        assert.equal(-2, exports.u64("18446744073709551614"))
+        assert.equal("range", support.error_of(exports.u64, "18446744073709551616").kind)
+        assert.equal("type", support.error_of(exports.u64, "-").kind)
+        assert.equal("type", support.error_of(exports.u32, "5").kind)
+      end)
     else
       it("is an error beyond 2^53 in Lua 5.1 and 5.2", function()
         local err = support.error_of(support.map("math").exports.i64, -power(60))
@@ -559,7 +568,7 @@ describe("an image", function()
   it("takes no option of a call that does not exist", function()
     local image = support.map "math"
     assert.equal(3, image:call { "add", 1, 2, timeout = 30 })
-    assert.equal("call: option `timeout` is a number of seconds, got a boolean",
+    assert.equal("call: option `timeout` is a number of seconds, from 1e-6 to 1e9, got a boolean",
       support.error_of(image.call, image, { "add", 1, 2, timeout = true }).message)
     assert.equal("call: there is no option `tmieout`", support.error_of(image.call, image,
       { "add", 1, 2, tmieout = 1 }).message)

@@ -362,7 +362,8 @@ void mm__bits_to_lua(lua_State *L, const struct mm__place *place, const struct m
 
 /* --- wide.c: integers that a Lua number does not hold --- */
 
-/* Takes cdata (LuaJIT) and text (5.1, 5.2; for 64-bit parameters), or raises. */
+/* Takes cdata (LuaJIT) and text (elsewhere, for 64-bit parameters; with integers for unsigned ones
+ * only), or raises. */
 int64_t mm__wide_from_lua(lua_State *L, int index, const struct mm__place *place,
                           const struct mm__conversion_rule *rule);
 /* Pushes an integer beyond 2^53, or raises. */
@@ -416,6 +417,8 @@ int mm__view_layout(lua_State *L);
 void mm__memory_open(lua_State *L);
 /* Sets the methods of buffers in the table on top of the stack. */
 void mm__memory_methods(lua_State *L);
+/* The C text at `index`, an argument of `function`; raises when it is none, or holds a NUL. */
+const char *mm__c_text(lua_State *L, int index, const char *function, const char *what);
 bool mm__pointer_is_buffer(const struct mm__lua_pointer *pointer);
 /* Raises when what it points into was freed, or the image's handle is gone. */
 void mm__pointer_alive(lua_State *L, const struct mm__lua_pointer *pointer);

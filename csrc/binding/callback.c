@@ -257,20 +257,15 @@ int mm__image_callback(lua_State *L) {
   struct mm_error error;
   char text[200];
   lua_settop(L, 3);
-  if (lua_type(L, 2) != LUA_TSTRING)
-    mm__raise(L, MM_ERROR_ARGUMENT, "callback: argument 2 is a prototype, got %s",
-              mm__describe(L, 2, text, sizeof text));
+  const char *prototype = mm__c_text(L, 2, "callback", "a prototype");
   if (lua_type(L, 3) != LUA_TFUNCTION)
     mm__raise(L, MM_ERROR_ARGUMENT, "callback: argument 3 is a function, got %s",
               mm__describe(L, 3, text, sizeof text));
   struct mm__lua_callback *callback = push_new(L, image, 1, 3);
-  int status = mm__callback_type_of(image->handle, lua_tostring(L, 2), &type, &error);
+  int status = mm__callback_type_of(image->handle, prototype, &type, &error);
   if (status == MM_OK)
     status = mm__callback_new(image->handle, type, run, NULL, callback, &callback->handle, &error);
-  if (status != MM_OK) {
-    mm__image_explain(image, &error);
-    mm__error_raise(L, &error);
-  }
+  if (status != MM_OK) mm__image_fail(L, image, "callback", &error);
   snprintf(callback->name, sizeof callback->name, "callback");
   return 1;
 }

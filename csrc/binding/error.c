@@ -58,7 +58,8 @@ static void set_fault(lua_State *L, const struct mm_error *error) {
   }
   if (error->access > 0 && error->access <= MM_ACCESS_EXECUTE)
     set_text(L, "access", accesses[error->access]);
-  if (error->status == MM_ERROR_EXIT || error->status == MM_ERROR_SERVER) return;
+  bool has_place = error->status != MM_ERROR_EXIT && error->status != MM_ERROR_SERVER;
+  if (!has_place || !error->instruction) return;
   set_address(L, "instruction", error->instruction);
   set_text(L, "module", error->module);
   if (!error->symbol[0]) return;

@@ -295,10 +295,8 @@ int mm__image_bind(lua_State *L) {
   if (lua_type(L, 2) != LUA_TSTRING)
     mm__raise(L, MM_ERROR_ARGUMENT, "bind: argument 2 is the name of an export, got %s",
               mm__describe(L, 2, text, sizeof text));
-  if (!lua_isnil(L, 3) && lua_type(L, 3) != LUA_TSTRING)
-    mm__raise(L, MM_ERROR_ARGUMENT, "bind: argument 3 is a prototype or nil, got %s",
-              mm__describe(L, 3, text, sizeof text));
-  const char *name = lua_tostring(L, 2), *prototype = lua_tostring(L, 3);
+  const char *name = lua_tostring(L, 2);
+  const char *prototype = lua_isnil(L, 3) ? NULL : mm__c_text(L, 3, "bind", "a prototype or nil");
   lua_pushvalue(L, 2);
   struct mm__lua_function *function = mm__push_export(L, 1);
   if (!prototype || is_known(L, name, prototype)) return 1;

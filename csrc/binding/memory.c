@@ -62,26 +62,33 @@ void mm__pointer_alive(lua_State *L, const struct mm__lua_pointer *pointer) {
 
 /* --- types by text --- */
 
+const char *mm__c_text(lua_State *L, int index, const char *function, const char *what) {
+  char text[200];
+  size_t length;
+  if (lua_type(L, index) != LUA_TSTRING)
+    mm__raise(L, MM_ERROR_ARGUMENT, "%s: argument %d is %s, got %s", function, index, what,
+              lua_isnone(L, index) ? "nothing" : mm__describe(L, index, text, sizeof text));
+  const char *written = lua_tolstring(L, index, &length);
+  if (strlen(written) != length)
+    mm__raise(L, MM_ERROR_PROTOTYPE, "%s: argument %d is %s, which holds a NUL", function, index,
+              what);
+  return written;
+}
+
 /* A type that was found is remembered beside the image, as 2 * index + const. */
 static uint32_t find_type(lua_State *L, struct mm__lua_image *image, int index,
                           const char *function, bool *is_const) {
   struct mm_error error;
   uint32_t type;
-  size_t length;
-  char text[200];
-  if (lua_type(L, index) != LUA_TSTRING)
-    mm__raise(L, MM_ERROR_ARGUMENT, "%s: argument %d is a C type, got %s", function, index,
-              lua_isnone(L, index) ? "nothing" : mm__describe(L, index, text, sizeof text));
-  if (strlen(lua_tolstring(L, index, &length)) != length)
-    mm__raise(L, MM_ERROR_PROTOTYPE, "%s: the type holds a NUL", function);
+  const char *text = mm__c_text(L, index, function, "a C type");
   mm__push_link(L, 1);
-  lua_pushfstring(L, "type\n%s", lua_tostring(L, index));
+  lua_pushfstring(L, "type\n%s", text);
   lua_pushvalue(L, -1);
   lua_rawget(L, -3);
   uint32_t known = (uint32_t)lua_tonumber(L, -1);
   lua_pop(L, 1);
   if (!known) {
-    if (mm__image_type(image->handle, lua_tostring(L, index), &type, is_const, &error) != MM_OK)
+    if (mm__image_type(image->handle, text, &type, is_const, &error) != MM_OK)
       mm__image_fail(L, image, function, &error);
     known = 2 * type + *is_const;
     lua_pushvalue(L, -1);

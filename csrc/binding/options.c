@@ -46,6 +46,12 @@ static _Noreturn void wrong(const struct option *option, const char *wanted) {
             option->name, wanted, mm__describe(option->L, -1, text, sizeof text));
 }
 
+static _Noreturn void wrong_number(const struct option *option, const char *wanted,
+                                   lua_Number number) {
+  mm__raise(option->L, MM_ERROR_ARGUMENT, "%s: option `%s` is %s, got %.14g", option->function,
+            option->name, wanted, number);
+}
+
 static bool is(const struct option *option, const char *name) {
   return strcmp(option->name, name) == 0;
 }
@@ -82,8 +88,7 @@ static uint64_t read_count(const struct option *option, const char *wanted, doub
   lua_Number number = lua_tonumber(option->L, -1);
   if (lua_type(option->L, -1) != LUA_TNUMBER) wrong(option, wanted);
   if (!(number >= 1 && number <= most) || floor(number) != number)
-    mm__raise(option->L, MM_ERROR_ARGUMENT, "%s: option `%s` is %s, got %.14g", option->function,
-              option->name, wanted, number);
+    wrong_number(option, wanted, number);
   return (uint64_t)number;
 }
 
@@ -111,9 +116,10 @@ static bool next_option(struct option *option, int index) {
 
 /* Seconds, as nanoseconds. */
 static uint64_t read_seconds(const struct option *option) {
+  static const char wanted[] = "a number of seconds, from 1e-6 to 1e9";
   lua_Number seconds = lua_tonumber(option->L, -1);
-  if (lua_type(option->L, -1) != LUA_TNUMBER || !(seconds >= 1e-6 && seconds <= 1e9))
-    wrong(option, "a number of seconds");
+  if (lua_type(option->L, -1) != LUA_TNUMBER) wrong(option, wanted);
+  if (!(seconds >= 1e-6 && seconds <= 1e9)) wrong_number(option, wanted, seconds);
   return (uint64_t)(seconds * 1e9);
 }
 

@@ -143,11 +143,9 @@ static int subtract(lua_State *L) {
   int64_t size = a->registry->types[a->target].size, bytes = (int64_t)(a->address - b->address);
   bool is_one = a->image == b->image && a->generation == b->generation &&
                 same_target(a, b->registry, b->target);
-  if (is_one && size && bytes % size == 0) {
-    int64_t elements = bytes / size;
-    lua_pushnumber(L, (lua_Number)elements);
-  } else
+  if (!is_one || !size || bytes % size != 0)
     mm__raise(L, MM_ERROR_TYPE, "the pointers are not of one array");
+  lua_pushinteger(L, (lua_Integer)(bytes / size));
   return 1;
 }
 

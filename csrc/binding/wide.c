@@ -1,5 +1,5 @@
-/* binding/wide.c - 64-bit integers that a Lua number does not hold: cdata in LuaJIT, text in 5.1
- * and 5.2 for arguments. */
+/* binding/wide.c - 64-bit integers that a Lua number does not hold: cdata in LuaJIT; elsewhere, for
+ * arguments, text. */
 #include "binding/binding.h"
 
 #include <errno.h>
@@ -54,7 +54,6 @@ static int64_t from_cdata(lua_State *L, int index, const struct mm__place *place
                   (long long)integer);
 }
 
-#if !MM__HAS_INTEGERS
 /* Decimal or 0x, with nothing around it. */
 static int64_t from_text(lua_State *L, int index, const struct mm__place *place,
                          const struct mm__conversion_rule *rule) {
@@ -72,21 +71,20 @@ static int64_t from_text(lua_State *L, int index, const struct mm__place *place,
   return integer;
 }
 
+/* Where some values of the type have nothing else: integers of Lua have all that have a sign. */
 static bool takes_text(lua_State *L, const struct mm__conversion_rule *rule) {
-  bool is_wide = rule->conversion == MM__TO_UNSIGNED_64 || rule->low == INT64_MIN;
+  bool has_sign = rule->conversion == MM__TO_INTEGER && rule->low == INT64_MIN;
+  if (rule->conversion != MM__TO_UNSIGNED_64 && (MM__HAS_INTEGERS || !has_sign)) return false;
   bool has_cdata = push_helper(L, &classify_key);
   if (has_cdata) lua_pop(L, 1);
-  return is_wide && rule->conversion != MM__TO_ENUM && !has_cdata;
+  return !has_cdata;
 }
-#endif
 
 int64_t mm__wide_from_lua(lua_State *L, int index, const struct mm__place *place,
                           const struct mm__conversion_rule *rule) {
   int type = lua_type(L, index);
   if (type == MM__TYPE_CDATA) return from_cdata(L, index, place, rule);
-#if !MM__HAS_INTEGERS
   if (type == LUA_TSTRING && takes_text(L, rule)) return from_text(L, index, place, rule);
-#endif
   mm__place_refuse(L, index, place, rule->type);
 }
 

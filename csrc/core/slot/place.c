@@ -44,13 +44,19 @@ static void find_occupant(uint64_t low, uint64_t high, char *text, size_t size) 
   mm__call(SYS_close, file);
 }
 
+static int refuse_other(const struct mm__image_opening *opening, const char *other) {
+  if (strcmp(other, opening->path) == 0)
+    return mm__fail(opening->error, MM_ERROR_SLOT_TAKEN,
+                    "%s: is mapped already; an image is mapped once in a process", opening->name);
+  return mm__fail(
+      opening->error, MM_ERROR_SLOT_TAKEN,
+      "%s: its slot %u is taken by the image %s; snapshot one of them with another --slot",
+      opening->name, opening->slot, other);
+}
+
 int mm__place_reserve(const struct mm__image_opening *opening) {
   const struct mm__record *other = &mm__tables.records[opening->slot];
-  if (other->serial)
-    return mm__fail(
-        opening->error, MM_ERROR_SLOT_TAKEN,
-        "%s: its slot %u is taken by the image %s; snapshot one of them with another --slot",
-        opening->name, opening->slot, other->path);
+  if (other->serial) return refuse_other(opening, other->path);
   uint64_t low = MM__SLOT_BASE(opening->slot);
   long result = mm__call(SYS_mmap, low, MM__SLOT_BYTES, PROT_NONE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);

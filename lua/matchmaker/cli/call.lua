@@ -11,7 +11,8 @@ local function wide(word)
     local suffix = word:sub(1, 1) ~= "-" and tonumber(word) >= 2 ^ 63 and "ULL" or "LL"
     return assert(loadstring("return " .. word .. suffix))()
   end
-  return math.type and tonumber(word) or word
+  local number = tonumber(word)
+  return math.type and math.type(number) == "integer" and number or word
 end
 
 local function integer(word)
