@@ -112,8 +112,8 @@ void mm__callback_finish(struct mm__callback_frame *frame) {
   mm__keys_apply(thread); /* the client may have left a signal handler by a jump */
   mm__keys_keep(thread);
   thread->callback = frame->outer;
+  mm__fs_write(frame->image_fs); /* first: on the host's FS its handlers may run */
   thread->anchor->selector = 1;
-  mm__fs_write(frame->image_fs);
   leave(&mm__callbacks[frame->index]);
   int32_t strict = mm__strict_resume(thread, frame->strict_depth);
   if (strict != MM_OK)
