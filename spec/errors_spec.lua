@@ -163,6 +163,7 @@ describe("an error", function()
       local err = support.error_of(image.batch, image, "add", { { 1, 2 }, { 1, "x" } })
       assert.equal(expected .. " (call 2 of the batch)", err.message)
       assert.equal(2, err.argument)
+      mm.assert(image:unmap())
     end)
 
     it("names the argument that only the call itself can judge", function()

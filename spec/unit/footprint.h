@@ -7,7 +7,11 @@
 
 #include "client.h"
 
-#define KILOBYTES  1024l  /* that a process may grow by after its first round */
+#ifdef __SANITIZE_ADDRESS__
+#define KILOBYTES 65536l /* ASan keeps what is freed for a while */
+#else
+#define KILOBYTES 1024l /* that a process may grow by after its first round */
+#endif
 #define HEAP_BYTES 65536l /* of which so much is malloc's: what the first thread has at hand */
 
 struct footprint {
