@@ -119,8 +119,8 @@ describe("an image file", function()
 
   if shell.run("command -v gdb").status == 0 then
     it("is opened by gdb, which names and disassembles its functions", function()
-      local text = tool("env -u LD_PRELOAD gdb -nx -batch -ex 'info symbol add' -ex 'disassemble add' " ..
-        "-ex 'info symbol malloc' -ex 'x/2i main'", "math")
+      local text = tool("env -u LD_PRELOAD gdb -nx -batch -ex 'info symbol add' " ..
+        "-ex 'disassemble add' -ex 'info symbol malloc' -ex 'x/2i main'", "math")
       assert.matches("^add in section %S+\n", text)
       assert.matches("Dump of assembler code for function add:\n.*<%+0>:.*ret", text)
       assert.matches("\n%S*malloc%S* in section %S+libc", text)
