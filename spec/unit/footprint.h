@@ -12,7 +12,7 @@
 #else
 #define KILOBYTES 1024l /* that a process may grow by after its first round */
 #endif
-#define HEAP_BYTES 65536l /* of which so much is malloc's: what the first thread has at hand */
+#define HEAP_BYTES 65536l /* of which so much is malloc's */
 
 struct footprint {
   int mappings, descriptors, threads, timers, handlers, clients;

@@ -364,6 +364,7 @@ int main(int count, char **arguments) {
        {.signals = MM_SIGNALS_MASK, .without = MM_WITHOUT_INCLUSIVE}},
       {"keys", MM_GUARD_KEYS, {0}},
   };
+  mallopt(M_ARENA_MAX, 1); /* what threads keep each for themselves goes up and down by MiB */
   find_folders(count, arguments);
   setenv("XDG_RUNTIME_DIR", folder, 1);
   seed = number_from("MM_SOAK_SEED", seed);
