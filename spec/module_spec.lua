@@ -164,6 +164,8 @@ describe("the module", function()
         message { exports = -1 })
       assert.equal('init: option `signals` is "defer" or "mask", got "all"',
         message { signals = "all" })
+      assert.equal('init: option `look` is "often" or "always", got "never"',
+        message { look = "never" })
       assert.equal('init: option `without` is "fsgsbase", "inclusive", "keys" or "closing", ' ..
         'got "sud"', message { without = { "sud" } })
       assert.equal("init: argument 1 is a table of options, got a string", message "images")

@@ -28,6 +28,8 @@ static const struct name interrupt_ways[] = {{"deliver", MM_INTERRUPT_DELIVER},
                                              {"error", MM_INTERRUPT_ERROR},
                                              {"wait", MM_INTERRUPT_WAIT},
                                              {NULL, 0}};
+static const struct name looks[] = {
+    {"often", MM_LOOK_OFTEN}, {"always", MM_LOOK_ALWAYS}, {NULL, 0}};
 static const struct name lacks[] = {{"fsgsbase", MM_WITHOUT_FSGSBASE},
                                     {"inclusive", MM_WITHOUT_INCLUSIVE},
                                     {"keys", MM_WITHOUT_KEYS},
@@ -160,6 +162,8 @@ void mm__read_config(lua_State *L, int index, struct mm_config *config) {
       config->signals = read_name(&option, -1, signal_ways);
     else if (is(&option, "interrupt"))
       config->interrupt = read_name(&option, -1, interrupt_ways);
+    else if (is(&option, "look"))
+      config->look = read_name(&option, -1, looks);
     else if (is(&option, "policy"))
       config->policy = read_path(&option, "the path of a policy file");
     else if (is(&option, "without"))

@@ -117,6 +117,9 @@ static int check_config(const struct mm_config *config, struct mm_error *error) 
   if (config->interrupt > MM_INTERRUPT_WAIT)
     return mm__fail(error, MM_ERROR_ARGUMENT, "there is no way %u to take an interrupt",
                     config->interrupt);
+  if (config->look > MM_LOOK_ALWAYS)
+    return mm__fail(error, MM_ERROR_ARGUMENT, "there is no way %u to look for handlers",
+                    config->look);
   if (config->without & ~(uint32_t)(MM_WITHOUT_FSGSBASE | MM_WITHOUT_INCLUSIVE | MM_WITHOUT_KEYS |
                                     MM_WITHOUT_CLOSING))
     return mm__fail(error, MM_ERROR_ARGUMENT, "there is nothing 0x%x to do without",
@@ -135,6 +138,7 @@ static int connect_with(const struct mm_config *config, struct mm_error *error) 
     host.configured = 1;
     host.signals = config->signals;
     host.interrupt = config->interrupt;
+    host.look = config->look;
     host.image_limit = config->image_limit;
     host.export_limit = config->export_limit;
     host.image_bytes_limit = config->image_bytes_limit;

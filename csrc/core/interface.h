@@ -59,6 +59,7 @@ struct mm__host {
   uint32_t trace;     /* bits of enum mm__trace, from MM_TRACE */
   uint32_t signals;   /* enum mm_signals */
   uint32_t interrupt; /* enum mm_interrupt */
+  uint32_t look;      /* enum mm_look */
   uint32_t image_limit, export_limit;
   uint64_t image_bytes_limit;
   uint32_t has_fsgsbase; /* AT_HWCAP2 bit 1: FS may be switched without a system call */

@@ -62,6 +62,7 @@ struct mm__record {
   uint32_t grants;
   uint8_t dead_on_fault, sealed, stateless, key; /* key: 0 none */
   uint8_t strict;
+  uint8_t is_watched; /* each call that opens it looks for other handlers of faults and traps */
   uint64_t memory_limit;
   uint64_t timeout_ns; /* of one call; 0: none */
   uint64_t file_bytes;
@@ -131,7 +132,8 @@ struct mm__thread_record {
   ucontext_t *trap;  /* what the handler of a trapped system call interrupted, while it runs */
   uint64_t deferred; /* asynchronous signals that wait for the end of the call */
   uint64_t crossings;
-  uint64_t limit_ns; /* what the timer was set to */
+  uint64_t looked_at, look_pause; /* when it looked for handlers last, and how long that will do */
+  uint64_t limit_ns;              /* what the timer was set to */
   uint32_t deferred_count;
   int32_t timer; /* of deadlines, if it has one */
   uint32_t has_timer;
@@ -154,8 +156,10 @@ struct mm__thread_record {
 
 struct mm__tables {
   struct mm__record records[MM__SLOT_COUNT];
-  struct mm__action previous[MM__SIGNAL_COUNT]; /* handlers that were there before ours */
-  struct mm__action older[MM__SIGNAL_COUNT];    /* before those, where the host put one over ours */
+  /* The host's handlers that ours displaced: at level 0 the one that was there first, above it each
+   * that the host put over ours since. */
+  struct mm__action previous[MM__HANDLER_LEVELS][MM__SIGNAL_COUNT];
+  uint8_t level[MM__SIGNAL_COUNT]; /* the newest */
   struct mm__host host;
   struct mm__serve serve;
   uint64_t ours;            /* bit per signal whose handler is ours */
@@ -213,6 +217,8 @@ int mm__thread_find(struct mm__thread_record **thread, struct mm_error *error);
 /* What a call needs of its thread, in case the host took it away: faults and traps that are not
  * blocked, an alternate stack. False: the kernel refused. */
 bool mm__thread_ready(struct mm__thread_record *thread);
+/* The first half of it. */
+void mm__thread_unblock(void);
 void mm__thread_ended(struct mm__anchor *anchor);
 void mm__thread_disarm(struct mm__thread_record *thread);
 /* Frees a record. */

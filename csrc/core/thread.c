@@ -109,13 +109,13 @@ static long ensure_stack(struct mm__anchor *anchor) {
 }
 
 /* Worker threads block every signal they can; blocked, a fault or a trapped call would kill. */
-static void unblock_synchronous(void) {
+void mm__thread_unblock(void) {
   const uint64_t synchronous = ~mm__asynchronous_mask;
   mm__call(SYS_rt_sigprocmask, SIG_UNBLOCK, &synchronous, 0, 8);
 }
 
 bool mm__thread_ready(struct mm__thread_record *thread) {
-  unblock_synchronous();
+  mm__thread_unblock();
   return !mm__failed(ensure_stack(thread->anchor));
 }
 
@@ -157,7 +157,7 @@ struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error) {
     release_stack(anchor);
     return 0;
   }
-  unblock_synchronous();
+  mm__thread_unblock();
   thread->anchor = anchor;
   mm__wiped.armed[thread->number] = 1;
   anchor->record = thread;

@@ -132,6 +132,14 @@ enum mm_signals {
       1, /* every asynchronous signal is blocked for the call: two system calls more */
 };
 
+/* When handlers are looked for that the client installed after the Matchmaker's, or over them. What
+ * else a call rests upon is put right then, too: docs/gate.md. */
+enum mm_look {
+  MM_LOOK_OFTEN = 0,  /* at each call for those that it rests upon, where it makes system calls
+                         anyway; for all at the first call of a mapping, and now and then */
+  MM_LOOK_ALWAYS = 1, /* at each call for all: a system call for every signal */
+};
+
 /* What a SIGINT (Ctrl-C) does to the call that it comes into. Outside of calls nothing is changed. */
 enum mm_interrupt {
   MM_INTERRUPT_DELIVER = 0, /* where the client handles it: the call ends, then its handler runs */
@@ -157,6 +165,7 @@ struct mm_config {
   uint32_t interrupt;         /* enum mm_interrupt */
   uint32_t without;           /* bits of enum mm_without; read by the first mm_init only */
   uint32_t unlisted;          /* 1: not in the list that mm_clients reads */
+  uint32_t look;              /* enum mm_look */
   /* A policy file that has to allow what is mapped, beside those of the system and of the
    * environment: docs/policy.md. NULL: none. */
   const char *policy;

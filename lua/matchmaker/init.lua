@@ -174,6 +174,7 @@ local core = require "matchmaker.core"
 ---@field image_bytes? integer address space of the largest image (16 GiB)
 ---@field exports? integer exports per image (4096)
 ---@field signals? "defer"|"mask" how asynchronous signals are kept away from a call
+---@field look? "often"|"always" when handlers are looked for that the client installed since
 ---@field interrupt? "deliver"|"error"|"wait" what SIGINT does to a call
 ---@field list? boolean false: not in the list that mm.clients() gives
 ---@field policy? string a policy file that has to allow what is mapped

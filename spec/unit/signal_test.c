@@ -8,7 +8,6 @@
 #include <sys/time.h>
 #include <ucontext.h>
 
-#define LOOK_EVERY  1024 /* calls of a thread */
 #define ARENA_LOW   0x200000000000ul
 #define ARENA_BYTES 0x300000000000ul
 
@@ -131,6 +130,15 @@ static void every_queued_value_arrives_exactly_once(void) {
   mm_image_release(image);
 }
 
+static bool looks_always(void) { return way.config.look == MM_LOOK_ALWAYS; }
+static bool has_pages(void) { return (way.guard & ~SEALED) == MM_GUARD_PAGES; }
+
+/* Looks take no more than a part in a hundred of a thread's time, and the clock is asked at each 16th call. */
+static void call_until_a_look(struct mm_image *image) {
+  usleep(120000);
+  for (int i = 0; i < 16; i++) CALL_INT(image, "counter_get");
+}
+
 static void check_that_a_handler_waits(struct mm_image *image, int signal) {
   struct meeting meeting;
   forget();
@@ -144,7 +152,7 @@ static void check_that_a_handler_waits(struct mm_image *image, int signal) {
 }
 
 /* Putting off knows the handlers of the last look; masking needs to know none. */
-static void a_handler_that_is_new_waits_too_when_signals_are_masked(void) {
+static void a_handler_that_is_new_waits_too_when_signals_are_masked_or_looked_for(void) {
   struct mm_image *image = map_image("gate");
   CALL_INT(image, "counter_get");
   handle(SIGWINCH, 0);
@@ -153,14 +161,14 @@ static void a_handler_that_is_new_waits_too_when_signals_are_masked(void) {
   mm_image_release(image);
 }
 
-static void a_mappings_first_call_looks_for_new_handlers_and_every_1024th_of_a_thread(void) {
+static void a_mappings_first_call_looks_for_new_handlers_and_so_does_one_by_and_by(void) {
   struct mm_image *image = map_image("gate"), *other = map_image("tls");
   CALL_INT(image, "counter_get");
   handle(SIGURG, 0);
   CALL_INT(other, "errno_get");
   check_that_a_handler_waits(image, SIGURG);
   handle(SIGURG, 0);
-  for (int i = 0; i < LOOK_EVERY; i++) CALL_INT(image, "counter_get");
+  call_until_a_look(image);
   check_that_a_handler_waits(image, SIGURG);
   signal(SIGURG, SIG_DFL);
   mm_image_release(image);
@@ -309,6 +317,167 @@ static void a_fault_of_the_client_gets_to_its_handler_as_it_asked(void) {
   }
 }
 
+/* --- handlers that are installed over ours --- */
+
+static volatile int first_runs, second_runs, third_runs;
+static struct sigaction before_second, before_third;
+
+static void go_past(void *context) { ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] += 2; }
+
+static void first_handler(int signal, siginfo_t *info, void *context) {
+  (void)signal, (void)info;
+  first_runs++;
+  go_past(context);
+}
+
+/* Each hands on what it has seen to whoever was there before. */
+static void second_handler(int signal, siginfo_t *info, void *context) {
+  before_second.sa_sigaction(signal, info, context);
+  second_runs++;
+}
+
+static void third_handler(int signal, siginfo_t *info, void *context) {
+  before_third.sa_sigaction(signal, info, context);
+  third_runs++;
+}
+
+static void install(void (*handler)(int, siginfo_t *, void *), struct sigaction *before) {
+  struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+  sigaction(SIGSEGV, &action, before);
+}
+
+/* Whether the image's fault is contained, and no handler has seen it. */
+static bool is_contained(struct mm_image *image) {
+  int before = first_runs + second_runs + third_runs + saw.count;
+  CALL_INT(image, "read_null");
+  return mm_take_fault(NULL) == MM_ERROR_FAULT &&
+         before == first_runs + second_runs + third_runs + saw.count;
+}
+
+/* What the client's fault runs: how often each, as decimal digits. */
+static int handlers_of_a_fault(void) {
+  first_runs = second_runs = third_runs = 0;
+  fault_of(SIGSEGV);
+  return first_runs * 100 + second_runs * 10 + third_runs;
+}
+
+static void let_it_be_noticed(struct mm_image *image) {
+  if (!has_pages() && !looks_always()) call_until_a_look(image);
+}
+
+static struct mm_image *connect_and_crash(void) {
+  install(first_handler, NULL);
+  connect_client();
+  struct mm_image *image = map_image("crash");
+  if (!is_contained(image) || handlers_of_a_fault() != 100) _exit(1);
+  return image;
+}
+
+static void over_ours_body(void *unused) {
+  (void)unused;
+  struct mm_image *image = connect_and_crash();
+  install(second_handler, &before_second);
+  let_it_be_noticed(image);
+  if (!is_contained(image)) _exit(2);
+  if (handlers_of_a_fault() != 110) _exit(3);
+  install(third_handler, &before_third);
+  let_it_be_noticed(image);
+  if (!is_contained(image)) _exit(4);
+  if (handlers_of_a_fault() != 111) _exit(5);
+  /* And each back again, in its turn. */
+  sigaction(SIGSEGV, &before_third, NULL);
+  if (handlers_of_a_fault() != 110) _exit(6);
+  let_it_be_noticed(image);
+  if (!is_contained(image)) _exit(7);
+  if (handlers_of_a_fault() != 110) _exit(8);
+  sigaction(SIGSEGV, &before_second, NULL);
+  let_it_be_noticed(image);
+  if (!is_contained(image)) _exit(9);
+  if (handlers_of_a_fault() != 100) _exit(10);
+  struct sigaction now;
+  if (mm_finalize(NULL) != MM_OK) _exit(11);
+  sigaction(SIGSEGV, NULL, &now);
+  if (now.sa_sigaction != first_handler) _exit(12);
+}
+
+static void a_handler_over_ours_is_noticed_at_the_next_call(void) {
+  char output[1024];
+  CHECK_EQUAL(0, in_child(over_ours_body, NULL, output, sizeof output));
+  if (output[0]) printf("# %s\n", output);
+}
+
+/* More often than anybody has handlers: the newest is the one that counts. */
+static void over_and_over_body(void *unused) {
+  (void)unused;
+  struct mm_image *image = connect_and_crash();
+  for (int i = 0; i < 30; i++) {
+    install(i % 2 ? see : first_handler, NULL);
+    if (i == 29) let_it_be_noticed(image);
+    if (has_pages() || looks_always()) CHECK(is_contained(image));
+  }
+  CHECK(is_contained(image));
+  saw.count = 0;
+  CHECK_EQUAL(0, handlers_of_a_fault());
+  CHECK_EQUAL(1, saw.count);
+  if (failures) _exit(1);
+}
+
+static void handlers_may_be_installed_over_ours_any_number_of_times(void) {
+  char output[2048];
+  CHECK_EQUAL(0, in_child(over_and_over_body, NULL, output, sizeof output));
+  if (output[0]) printf("# %s\n", output);
+}
+
+/* As crash reporters do: the handler puts back what was there, and raises the signal again. */
+static void report_and_die(int signal, siginfo_t *info, void *context) {
+  (void)info, (void)context;
+  if (second_runs++) _exit(9);
+  sigaction(signal, &before_second, NULL);
+  raise(signal);
+}
+
+static void reporter_body(void *unused) {
+  (void)unused;
+  connect_client();
+  struct mm_image *image = map_image("crash");
+  CALL_INT(image, "counter_get");
+  install(report_and_die, &before_second);
+  let_it_be_noticed(image);
+  if (!is_contained(image)) _exit(2);
+  fault_of(SIGSEGV);
+  _exit(3);
+}
+
+static void a_handler_that_puts_ours_back_and_raises_again_ends_the_process(void) {
+  char output[1024];
+  int status = in_child(reporter_body, NULL, output, sizeof output);
+  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+}
+
+/* One that nobody has noticed gets the image's fault: to hand it on is enough. */
+static void *install_second(void *unused) {
+  install(second_handler, &before_second);
+  return unused;
+}
+
+static void handed_on_body(void *unused) {
+  struct mm_image *gate = map_image("gate");
+  struct meeting meeting;
+  pthread_t thread;
+  first_runs = second_runs = 0;
+  meet(&meeting, gate, "meet_then_crash");
+  pthread_create(&thread, NULL, install_second, unused);
+  pthread_join(thread, NULL);
+  part(&meeting);
+  if (first_runs != 0 || second_runs != 1) _exit(1);
+  if (CALL_INT(gate, "counter_get") != 100) _exit(2);
+}
+
+static void a_handler_that_nobody_noticed_may_hand_a_fault_of_the_image_on(void) {
+  char output[1024];
+  CHECK_EQUAL(0, in_child(handed_on_body, NULL, output, sizeof output));
+}
+
 static void default_body(void *signal) {
   connect_client();
   map_image("crash");
@@ -375,7 +544,7 @@ static void a_thread_that_blocks_every_signal_may_call(void) {
 }
 
 /* The same looks put right what a thread has done to itself since it was armed. */
-static void puts_itself_out_body(void *by_count) {
+static void puts_itself_out_body(void *later) {
   sigset_t all;
   connect_client();
   /* The guard `pages` may fault at any call. */
@@ -385,8 +554,10 @@ static void puts_itself_out_body(void *by_count) {
   sigfillset(&all);
   sigprocmask(SIG_BLOCK, &all, NULL);
   sigaltstack(&(stack_t){.ss_flags = SS_DISABLE}, NULL);
-  for (int i = 0; by_count && i < LOOK_EVERY; i++) CALL_INT(crash, "counter_get");
-  if (!by_count) CALL_INT(other, "errno_get");
+  if (later)
+    call_until_a_look(crash);
+  else
+    CALL_INT(other, "errno_get");
   CALL_INT_INT(crash, "overflow", 0);
   if (mm_take_fault(NULL) != MM_ERROR_FAULT) _exit(1);
 }
@@ -464,6 +635,9 @@ static void finalize_puts_every_handler_back(void) {
 
 static void all_tests(void) {
   RUN(a_fault_of_the_client_gets_to_its_handler_as_it_asked);
+  RUN(a_handler_over_ours_is_noticed_at_the_next_call);
+  RUN(handlers_may_be_installed_over_ours_any_number_of_times);
+  RUN(a_handler_that_puts_ours_back_and_raises_again_ends_the_process);
   RUN(without_a_handler_it_kills_as_it_would_have);
   RUN(what_was_ignored_stays_so);
   RUN(a_call_does_not_keep_the_process_from_being_killed);
@@ -475,9 +649,10 @@ static void all_tests(void) {
   connect_client();
   RUN(a_handler_waits_for_the_end_of_the_call);
   RUN(every_queued_value_arrives_exactly_once);
-  if (way.config.signals == MM_SIGNALS_MASK)
-    RUN(a_handler_that_is_new_waits_too_when_signals_are_masked);
-  RUN(a_mappings_first_call_looks_for_new_handlers_and_every_1024th_of_a_thread);
+  if (way.config.signals == MM_SIGNALS_MASK || looks_always())
+    RUN(a_handler_that_is_new_waits_too_when_signals_are_masked_or_looked_for);
+  RUN(a_handler_that_nobody_noticed_may_hand_a_fault_of_the_image_on);
+  RUN(a_mappings_first_call_looks_for_new_handlers_and_so_does_one_by_and_by);
   RUN(a_timer_may_fire_at_any_moment);
   RUN(a_timer_may_fire_while_calls_fault);
   RUN(finalize_puts_every_handler_back);
@@ -487,6 +662,7 @@ static void all_tests(void) {
 int main(int count, char **arguments) {
   static const struct way ways[] = {
       {"putting off", MM_GUARD_OPEN, {0}},
+      {"putting off, looking always", MM_GUARD_OPEN, {.look = MM_LOOK_ALWAYS}},
       {"masking", MM_GUARD_OPEN, {.signals = MM_SIGNALS_MASK}},
       {"putting off, pages, with a selector", MM_GUARD_PAGES, {.without = MM_WITHOUT_INCLUSIVE}},
       {"putting off, without FSGSBASE", MM_GUARD_OPEN, {.without = MM_WITHOUT_FSGSBASE}},

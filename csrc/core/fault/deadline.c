@@ -84,12 +84,12 @@ void mm__deadline_forget(struct mm__thread_record *thread) {
   thread->has_timer = 0;
 }
 
-void mm__deadline_handle(int signal, siginfo_t *info, void *context_) {
+void mm__deadline_handle(int signal, siginfo_t *info, void *context_, uint32_t level) {
   ucontext_t *context = context_;
   uint64_t fs = mm__fs_ask();
   uint64_t instruction = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
   if (info->si_code != SI_TIMER || info->si_ptr != (void *)&marker) {
-    mm__asynchronous(signal, info, context);
+    mm__asynchronous(signal, info, context, level);
     return;
   }
   if (!MM__IN_ARENA(fs)) { /* in a callback, which the call ends after */

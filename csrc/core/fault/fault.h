@@ -14,13 +14,12 @@
 
 #include <ucontext.h>
 
-/* What the kernel calls (gate/x86_64/handler.S); each goes on to its `handle`, with AC clear. */
-void mm__fault_handler(int signal, siginfo_t *info, void *context);
-void mm__deferred_handler(int signal, siginfo_t *info, void *context);
-void mm__deadline_handler(int signal, siginfo_t *info, void *context);
-void mm__fault_handle(int signal, siginfo_t *info, void *context);
-void mm__deferred_handle(int signal, siginfo_t *info, void *context);
-void mm__deadline_handle(int signal, siginfo_t *info, void *context);
+/* What the kernel calls (gate/x86_64/handler.S): MM__HANDLER_LEVELS entries of each, which go on to
+ * its `handle` with AC clear. `level`: the host's handler that was displaced by that entry. */
+extern const uint8_t mm__fault_handlers[], mm__deferred_handlers[], mm__deadline_handlers[];
+void mm__fault_handle(int signal, siginfo_t *info, void *context, uint32_t level);
+void mm__deferred_handle(int signal, siginfo_t *info, void *context, uint32_t level);
+void mm__deadline_handle(int signal, siginfo_t *info, void *context, uint32_t level);
 
 /* Installs our handlers, and puts the previous ones back where ours still are; false: the kernel
  * refused. Under mm__core_lock, tables open. */
@@ -31,12 +30,14 @@ void mm__signals_serve(void);
 /* Looks for handlers that the host installed since the last look, and wraps or replaces them. Takes
  * mm__core_lock. */
 void mm__signals_look(void);
+/* The same, if SIGSEGV or SIGSYS has another handler than ours; the others are not looked at. */
+void mm__signals_glance(void);
 /* Raises what was put off during a call. */
 void mm__deferred_raise(struct mm__thread_record *thread);
 /* A signal of the host: put off during a call, else on to its handler. */
-void mm__asynchronous(int signal, siginfo_t *info, ucontext_t *context);
+void mm__asynchronous(int signal, siginfo_t *info, ucontext_t *context, uint32_t level);
 
-/* Makes our handler the one for the deadlines' signal. Tables open. */
+/* Makes our handler the signal's. Tables open. */
 long mm__signal_take(int signal);
 
 /* --- deadline.c --- */
@@ -75,7 +76,7 @@ void mm__fault_end(uint32_t slot, ucontext_t *context, const struct mm__outcome 
 struct mm__frame *mm__fault_keep(uint32_t slot, const struct mm__outcome *outcome, uint64_t mask);
 
 /* Hands a signal on to the handler that was there before ours, exactly as the kernel would have. */
-void mm__forward(int signal, siginfo_t *info, ucontext_t *context);
+void mm__forward(int signal, siginfo_t *info, ucontext_t *context, uint32_t level);
 
 /* Runs the host's handler as the kernel would have: on the alternate stack if it asked for that,
  * else on the stack of what was interrupted. Does not return then. */
@@ -91,8 +92,8 @@ static inline bool mm__is_chained(const ucontext_t *context, const void *handler
   return (uint64_t)context != (uint64_t)handler_frame + 16 || (has_alternate && !on_alternate);
 }
 #define MM__IS_CHAINED(context) mm__is_chained(context, __builtin_frame_address(0))
-/* Then it is the turn of the handler that the host's own displaced, before ours. */
-void mm__chained(int signal, siginfo_t *info, void *context);
+/* Then it is the turn of the handler that this entry of ours displaced. */
+void mm__chained(int signal, siginfo_t *info, void *context, uint32_t level);
 
 /* Says what a stray access of the client was, before it is forwarded. */
 void mm__reject(uint64_t address, uint64_t instruction, uint32_t access);

@@ -23,8 +23,8 @@ static void take_default(int signal, const siginfo_t *info) {
   if (info->si_code <= 0) mm__call(SYS_tgkill, mm__call(SYS_getpid), mm__call(SYS_gettid), signal);
 }
 
-void mm__forward(int signal, siginfo_t *info, ucontext_t *context) {
-  const struct mm__action *previous = &mm__tables.previous[signal];
+void mm__forward(int signal, siginfo_t *info, ucontext_t *context, uint32_t level) {
+  const struct mm__action *previous = &mm__tables.previous[level][signal];
   if (previous->handler == (uint64_t)SIG_IGN && info->si_code <= 0) return;
   if (previous->handler == (uint64_t)SIG_DFL || previous->handler == (uint64_t)SIG_IGN) {
     take_default(signal, info);
@@ -39,10 +39,10 @@ void mm__forward(int signal, siginfo_t *info, ucontext_t *context) {
   mm__deliver(previous, signal, info, context);
 }
 
-void mm__chained(int signal, siginfo_t *info, void *context) {
-  const struct mm__action *older = &mm__tables.older[signal];
-  if (older->handler > (uint64_t)SIG_IGN)
-    ((void (*)(int, siginfo_t *, void *))older->handler)(signal, info, context);
-  else if (older->handler == (uint64_t)SIG_DFL)
+void mm__chained(int signal, siginfo_t *info, void *context, uint32_t level) {
+  const struct mm__action *previous = &mm__tables.previous[level][signal];
+  if (previous->handler > (uint64_t)SIG_IGN)
+    ((void (*)(int, siginfo_t *, void *))previous->handler)(signal, info, context);
+  else if (previous->handler == (uint64_t)SIG_DFL)
     take_default(signal, info);
 }

@@ -126,7 +126,7 @@ static bool redirect(uint64_t address, ucontext_t *context) {
   return false;
 }
 
-static void host_fault(int signal, siginfo_t *info, ucontext_t *context) {
+static void host_fault(int signal, siginfo_t *info, ucontext_t *context, uint32_t level) {
   uint64_t address = (uint64_t)info->si_addr;
   if (access_of(signal, context) == MM_ACCESS_EXECUTE && mm__strict_wait(address)) return;
   if (info->si_code > 0 && (signal == SIGSEGV || signal == SIGBUS) && MM__IN_ARENA(address)) {
@@ -135,18 +135,19 @@ static void host_fault(int signal, siginfo_t *info, ucontext_t *context) {
     if (access == MM_ACCESS_EXECUTE && instruction == address && redirect(address, context)) return;
     mm__reject(address, instruction, access);
   }
-  mm__forward(signal, info, context);
+  mm__forward(signal, info, context, level);
 }
 
-void mm__fault_handle(int signal, siginfo_t *info, void *context_) {
+void mm__fault_handle(int signal, siginfo_t *info, void *context_, uint32_t level) {
   ucontext_t *context = context_;
-  if (MM__IS_CHAINED(context_)) {
-    mm__chained(signal, info, context_);
-    return;
-  }
   bool serving = mm__tables.serve.snapshot != 0;
   uint64_t fs = mm__fs_ask();
   bool inside = serving || (MM__IN_ARENA(fs) && MM__SLOT_OF(fs) != 0);
+  /* An image's fault that a handler over ours got first, and handed on, is ours all the same. */
+  if (!inside && MM__IS_CHAINED(context)) {
+    mm__chained(signal, info, context, level);
+    return;
+  }
   if (inside && !serving)
     mm__keys_apply((struct mm__thread_record *)mm__states[MM__SLOT_OF(fs)].owner);
   if (signal == SIGSYS && info->si_code == SYS_USER_DISPATCH && inside) {
@@ -163,5 +164,5 @@ void mm__fault_handle(int signal, siginfo_t *info, void *context_) {
     if (!opens(MM__SLOT_OF(fs), signal, info, context))
       end_with_signal(MM__SLOT_OF(fs), signal, info, context);
   } else
-    host_fault(signal, info, context);
+    host_fault(signal, info, context, level);
 }

@@ -5,9 +5,11 @@
  * Blocking all signals around each call costs two system calls. Instead every asynchronous handler
  * that we find is wrapped: outside of a call the wrapper goes straight on to it; inside, it blocks
  * the signal, remembers it, and the gate raises it again when the call has ended.
- * A handler installed after the last look (at init, at the first call of each mapping, and at every
- * 1,024th) is found at the next one; a host for which that is not enough chooses MM_SIGNALS_MASK.
- * */
+ * When handlers are looked for that were installed since: mm__gate_look.
+ *
+ * Who installs a handler over ours keeps ours, to call it, or to put it back. So what takes its
+ * place in turn is another entry of ours, one level up: each entry stands for the handler that it
+ * displaced, and one that is found installed again says that those above it are gone. */
 #include "base/error.h"
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"
@@ -21,6 +23,8 @@ static const int synchronous[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGS
 #define SYNCHRONOUS                                                                                \
   (MM__SIGNAL_BIT(SIGSEGV) | MM__SIGNAL_BIT(SIGBUS) | MM__SIGNAL_BIT(SIGFPE) |                     \
    MM__SIGNAL_BIT(SIGILL) | MM__SIGNAL_BIT(SIGTRAP) | MM__SIGNAL_BIT(SIGSYS))
+/* As the kernel keeps it: it takes from a mask what cannot be blocked. */
+#define ASYNCHRONOUS (~(SYNCHRONOUS | MM__SIGNAL_BIT(SIGKILL) | MM__SIGNAL_BIT(SIGSTOP)))
 
 static long get(int signal, struct mm__action *action) {
   return mm__call(SYS_rt_sigaction, signal, 0, action, 8);
@@ -30,116 +34,127 @@ static long set(int signal, const struct mm__action *action) {
   return mm__call(SYS_rt_sigaction, signal, action, 0, 8);
 }
 
-/* Who is displaced may have kept our handler, and call it: then it is the turn of who was displaced
- * before. */
-static void remember(int signal, const struct mm__action *displaced) {
-  if (mm__tables.ours & MM__SIGNAL_BIT(signal))
-    mm__tables.older[signal] = mm__tables.previous[signal];
-  mm__tables.previous[signal] = *displaced;
-  mm__tables.ours |= MM__SIGNAL_BIT(signal);
+static bool is_synchronous(int signal) { return MM__SIGNAL_BIT(signal) & SYNCHRONOUS; }
+static bool is_deadline(int signal) { return (uint32_t)signal == mm__tables.deadline_signal; }
+static bool is_ours(int signal) { return mm__tables.ours & MM__SIGNAL_BIT(signal); }
+
+static const uint8_t *entries(int signal) {
+  if (is_synchronous(signal)) return mm__fault_handlers;
+  return is_deadline(signal) ? mm__deadline_handlers : mm__deferred_handlers;
 }
 
-static long install_synchronous(int signal) {
-  struct mm__action now;
-  long result = get(signal, &now);
-  if (mm__failed(result) || now.handler == (uint64_t)mm__fault_handler) return result;
-  /* A system call can only be trapped where SIGSYS is ours, whatever the handler does with it
-   * later. */
-  struct mm__action action = {.handler = (uint64_t)mm__fault_handler,
-                              .flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTORER_FLAG,
-                              .restorer = (uint64_t)mm__signal_restorer,
-                              .mask = ~SYNCHRONOUS};
-  result = set(signal, &action);
-  if (mm__failed(result)) return result;
-  remember(signal, &now);
-  return 0;
+/* The level of that entry of ours; MM__HANDLER_LEVELS: it is none. */
+static uint32_t level_of(int signal, uint64_t handler) {
+  uint64_t place = handler - (uint64_t)entries(signal);
+  return place < MM__HANDLER_LEVELS << MM__HANDLER_SHIFT ? (uint32_t)(place >> MM__HANDLER_SHIFT)
+                                                         : MM__HANDLER_LEVELS;
+}
+
+static bool same(const struct mm__action *a, const struct mm__action *b) {
+  return a->handler == b->handler && a->flags == b->flags && a->restorer == b->restorer &&
+         a->mask == b->mask;
+}
+
+/* What the kernel is told. A wrapper has the host's own flags and mask, but runs on the alternate
+ * stack: during a call the other one is the image's, and may be closed. All have our restorer:
+ * during a call the host's rt_sigreturn would be trapped where a selector decides. */
+static struct mm__action action_of(int signal, uint32_t level) {
+  struct mm__action action = {.flags = SA_SIGINFO, .mask = ASYNCHRONOUS};
+  if (is_synchronous(signal))
+    action.flags |= SA_NODEFER;
+  else if (!is_deadline(signal))
+    action = mm__tables.previous[level][signal];
+  action.handler = (uint64_t)entries(signal) + (level << MM__HANDLER_SHIFT);
+  action.flags |= SA_RESTORER_FLAG | SA_ONSTACK;
+  action.restorer = (uint64_t)mm__signal_restorer;
+  return action;
+}
+
+/* The level of what takes the place of that action. One that was put over the last level is the
+ * last to be remembered there. */
+static uint32_t level_over(int signal, const struct mm__action *now) {
+  uint32_t level = mm__tables.level[signal], found = level_of(signal, now->handler);
+  if (found < MM__HANDLER_LEVELS) return found;
+  if (is_ours(signal) && !same(now, &mm__tables.previous[level][signal]) &&
+      level + 1 < MM__HANDLER_LEVELS)
+    level++;
+  mm__tables.previous[level][signal] = *now;
+  return level;
 }
 
 long mm__signal_take(int signal) {
   struct mm__action now;
   long result = get(signal, &now);
-  if (mm__failed(result) || now.handler == (uint64_t)mm__deadline_handler) return result;
-  struct mm__action action = {.handler = (uint64_t)mm__deadline_handler,
-                              .flags = SA_SIGINFO | SA_ONSTACK | SA_RESTORER_FLAG,
-                              .restorer = (uint64_t)mm__signal_restorer,
-                              .mask = ~SYNCHRONOUS};
+  if (mm__failed(result)) return result;
+  uint32_t level = level_over(signal, &now);
+  struct mm__action action = action_of(signal, level);
   result = set(signal, &action);
   if (mm__failed(result)) return result;
-  remember(signal, &now);
+  mm__tables.level[signal] = (uint8_t)level;
+  mm__tables.ours |= MM__SIGNAL_BIT(signal);
   return 0;
 }
 
-static bool is_deadline(int signal) { return (uint32_t)signal == mm__tables.deadline_signal; }
-
-static bool wraps(int signal, struct mm__action *now) {
-  if ((MM__SIGNAL_BIT(signal) & SYNCHRONOUS) || is_deadline(signal) || signal == SIGKILL ||
-      signal == SIGSTOP)
-    return false;
-  if (mm__failed(get(signal, now))) return false;
+/* A system call can only be trapped where SIGSYS is ours, whatever the handler does with it later. */
+static bool is_wanted(int signal, const struct mm__action *now) {
+  if (is_synchronous(signal) || is_deadline(signal)) return true;
   if (signal == SIGINT && mm__tables.host.interrupt == MM_INTERRUPT_ERROR &&
       now->handler == (uint64_t)SIG_DFL)
     return true;
-  return now->handler > (uint64_t)SIG_IGN && now->handler != (uint64_t)mm__deferred_handler;
+  return now->handler > (uint64_t)SIG_IGN;
 }
 
-/* The host's action with our handler. On the alternate stack: during a call the other one is the
- * image's, and may be closed. With our restorer: during a call the host's own rt_sigreturn would be
- * trapped where a selector decides. */
-static long set_wrapper(int signal, const struct mm__action *host) {
-  struct mm__action action = *host;
-  action.handler = (uint64_t)mm__deferred_handler;
-  action.restorer = (uint64_t)mm__signal_restorer;
-  action.flags |= SA_RESTORER_FLAG | SA_ONSTACK;
-  return set(signal, &action);
-}
-
-static void wrap(int signal, const struct mm__action *now) {
-  if (mm__failed(set_wrapper(signal, now))) return;
-  remember(signal, now);
-}
-
-static void look(void) {
-  for (unsigned i = 0; i < sizeof synchronous / sizeof *synchronous; i++)
-    install_synchronous(synchronous[i]);
+/* Whether it should be ours, and is not as we would have it. */
+static bool is_displaced(int signal) {
   struct mm__action now;
+  if (signal == SIGKILL || signal == SIGSTOP || mm__failed(get(signal, &now))) return false;
+  if (!is_wanted(signal, &now)) return false;
+  struct mm__action action = action_of(signal, mm__tables.level[signal]);
+  return !is_ours(signal) || !same(&now, &action);
+}
+
+static void take_displaced(void) {
   for (int signal = 1; signal < MM__SIGNAL_COUNT; signal++)
-    if (wraps(signal, &now)) wrap(signal, &now);
-  if (mm__tables.deadline_signal) mm__signal_take((int)mm__tables.deadline_signal);
+    if (is_displaced(signal)) mm__signal_take(signal);
 }
 
-void mm__signals_look(void) {
-  /* Looking is cheap, opening the tables is not: first see whether there is anything to do. */
-  bool changed = false;
-  struct mm__action now;
-  for (unsigned i = 0; i < sizeof synchronous / sizeof *synchronous; i++)
-    changed |= !mm__failed(get(synchronous[i], &now)) && now.handler != (uint64_t)mm__fault_handler;
-  for (int signal = 1; signal < MM__SIGNAL_COUNT && !changed; signal++)
-    changed = wraps(signal, &now) || (is_deadline(signal) && !mm__failed(get(signal, &now)) &&
-                                      now.handler != (uint64_t)mm__deadline_handler);
-  if (!changed) return;
+static void open_and_take(void) {
   mm__still_lock(&mm__core_lock);
   if (mm__tables_open(0) == MM_OK) { /* else the next look finds them */
-    look();
+    take_displaced();
     mm__tables_close();
   }
   mm__still_unlock(&mm__core_lock);
 }
 
+/* Looking is cheap, opening the tables is not: first see whether there is anything to do. */
+void mm__signals_look(void) {
+  for (int signal = 1; signal < MM__SIGNAL_COUNT; signal++)
+    if (is_displaced(signal)) {
+      open_and_take();
+      return;
+    }
+}
+
+void mm__signals_glance(void) {
+  if (is_displaced(SIGSEGV) || is_displaced(SIGSYS)) open_and_take();
+}
+
 int mm__signals_install(struct mm_error *error) {
   for (unsigned i = 0; i < sizeof synchronous / sizeof *synchronous; i++) {
-    long result = install_synchronous(synchronous[i]);
+    long result = mm__signal_take(synchronous[i]);
     if (mm__failed(result))
       return mm__fail_system(error, MM_ERROR_SYSTEM, (int)-result, "cannot handle %s",
                              mm__signal_name(synchronous[i]));
   }
   mm__deadline_start();
-  look();
+  take_displaced();
   return MM_OK;
 }
 
 void mm__signals_serve(void) {
   int signal = (int)mm__tables.deadline_signal;
-  if (signal) set(signal, &mm__tables.previous[signal]);
+  if (signal) set(signal, &mm__tables.previous[mm__tables.level[signal]][signal]);
   mm__tables.ours &= SYNCHRONOUS;
   mm__tables.deadline_signal = 0;
 }
@@ -148,23 +163,23 @@ bool mm__signals_restore(void) {
   bool done = true;
   for (int signal = 1; signal < MM__SIGNAL_COUNT; signal++) {
     struct mm__action now;
-    if (!(mm__tables.ours & MM__SIGNAL_BIT(signal)) || mm__failed(get(signal, &now))) continue;
-    if (now.handler == (uint64_t)mm__fault_handler ||
-        now.handler == (uint64_t)mm__deferred_handler ||
-        now.handler == (uint64_t)mm__deadline_handler)
-      done &= !mm__failed(set(signal, &mm__tables.previous[signal]));
+    if (!is_ours(signal) || mm__failed(get(signal, &now))) continue;
+    uint32_t level = level_of(signal, now.handler);
+    if (level < MM__HANDLER_LEVELS)
+      done &= !mm__failed(set(signal, &mm__tables.previous[level][signal]));
   }
   if (!done) return false;
   mm__tables.ours = 0;
   mm__tables.deadline_signal = 0;
-  memset(mm__tables.older, 0, sizeof mm__tables.older);
+  memset(mm__tables.level, 0, sizeof mm__tables.level);
   return true;
 }
 
 static void defer(struct mm__thread_record *thread, int signal, const siginfo_t *info,
-                  ucontext_t *context) {
-  const struct mm__action *previous = &mm__tables.previous[signal];
-  if (previous->flags & SA_RESETHAND) set_wrapper(signal, previous);
+                  ucontext_t *context, uint32_t level) {
+  const struct mm__action *previous = &mm__tables.previous[level][signal];
+  struct mm__action action = action_of(signal, level);
+  if (previous->flags & SA_RESETHAND) set(signal, &action);
   uint64_t *mask = (uint64_t *)&context->uc_sigmask;
   *mask |= MM__SIGNAL_BIT(signal);
   thread->deferred |= MM__SIGNAL_BIT(signal);
@@ -172,27 +187,28 @@ static void defer(struct mm__thread_record *thread, int signal, const siginfo_t 
     memcpy(&thread->deferred_info[thread->deferred_count++], info, sizeof *info);
 }
 
-void mm__deferred_handle(int signal, siginfo_t *info, void *context) {
+void mm__deferred_handle(int signal, siginfo_t *info, void *context, uint32_t level) {
   if (MM__IS_CHAINED(context)) {
-    mm__chained(signal, info, context);
+    mm__chained(signal, info, context, level);
     return;
   }
-  mm__asynchronous(signal, info, context);
+  mm__asynchronous(signal, info, context, level);
 }
 
-void mm__asynchronous(int signal, siginfo_t *info, ucontext_t *context) {
+void mm__asynchronous(int signal, siginfo_t *info, ucontext_t *context, uint32_t level) {
   uint64_t fs = mm__fs_ask();
   if (MM__IN_ARENA(fs)) {
     uint32_t slot = MM__SLOT_OF(fs);
     struct mm__thread_record *thread = (struct mm__thread_record *)mm__states[slot].owner;
     if (signal == SIGINT && mm__interrupt_ends() && mm__interrupt(slot, thread, context)) return;
-    defer(thread, signal, info, context);
+    defer(thread, signal, info, context, level);
     return;
   }
-  if (mm__tables.previous[signal].handler == (uint64_t)SIG_DFL)
-    mm__forward(signal, info, context);
+  const struct mm__action *previous = &mm__tables.previous[level][signal];
+  if (previous->handler == (uint64_t)SIG_DFL)
+    mm__forward(signal, info, context, level);
   else
-    mm__deliver(&mm__tables.previous[signal], signal, info, context);
+    mm__deliver(previous, signal, info, context);
 }
 
 void mm__deferred_raise(struct mm__thread_record *thread) {

@@ -111,12 +111,16 @@ void mm__callback_finish(struct mm__callback_frame *frame) {
   struct mm__outcome outcome = {.status = MM_OK};
   mm__keys_apply(thread); /* the client may have left a signal handler by a jump */
   mm__keys_keep(thread);
+  thread->crossings++;
+  bool ready = mm__gate_look(thread, false, mm__tables.records[frame->slot].strict);
   thread->callback = frame->outer;
   mm__fs_write(frame->image_fs); /* first: on the host's FS its handlers may run */
   thread->anchor->selector = 1;
   leave(&mm__callbacks[frame->index]);
   int32_t strict = mm__strict_resume(thread, frame->strict_depth);
-  if (strict != MM_OK)
+  if (!ready)
+    outcome = (struct mm__outcome){.status = MM_ERROR_SYSTEM};
+  else if (strict != MM_OK)
     outcome = (struct mm__outcome){.status = strict};
   else if (frame->failed)
     outcome = (struct mm__outcome){.status = MM_ERROR_CALLBACK, .text = thread->callback_text};

@@ -33,6 +33,10 @@
 #define MM__STATE_SHIFT    8
 #define MM__STATE_TLS_BASE 8
 
+/* Entries of each of our signal handlers, and how large one is: x86_64/handler.S. */
+#define MM__HANDLER_LEVELS 8
+#define MM__HANDLER_SHIFT  5
+
 #ifndef __ASSEMBLER__
 #include <stdint.h>
 

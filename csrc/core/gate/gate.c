@@ -13,8 +13,10 @@
 
 struct mm__state mm__states[MM__SLOT_COUNT];
 
-#define LOOK_EVERY  1024ul   /* crossings between two looks for new signal handlers of the host */
-#define CALLER_ROOM 0x4000ul /* that the end of a call takes, with a reset, on its caller's stack */
+#define ASK_EVERY    16ul       /* crossings between two looks at the clock */
+#define LOOK_SHARE   100ul      /* of a thread's time looks take one part in so many */
+#define LOOK_LONGEST 0x100000ul /* ticks; who takes longer was interrupted */
+#define CALLER_ROOM  0x4000ul /* that the end of a call takes, with a reset, on its caller's stack */
 
 const uint64_t mm__asynchronous_mask =
     ~(MM__SIGNAL_BIT(SIGSEGV) | MM__SIGNAL_BIT(SIGBUS) | MM__SIGNAL_BIT(SIGFPE) |
@@ -110,6 +112,36 @@ static bool limit(struct mm__thread_record *thread, const struct mm__record *rec
   return thread->seen.depth != 0 || timeout_ns == 0 || mm__deadline_arm(thread, timeout_ns);
 }
 
+static bool look_at_all(struct mm__thread_record *thread) {
+  uint64_t start = __builtin_ia32_rdtsc();
+  mm__signals_look();
+  bool ready = mm__thread_ready(thread);
+  thread->looked_at = __builtin_ia32_rdtsc();
+  uint64_t took = thread->looked_at - start;
+  thread->look_pause = LOOK_SHARE * (took < LOOK_LONGEST ? took : LOOK_LONGEST);
+  return ready;
+}
+
+bool mm__gate_look(struct mm__thread_record *thread, bool first, bool always) {
+  bool ask = thread->crossings % ASK_EVERY == 0;
+  if (first || mm__tables.host.look == MM_LOOK_ALWAYS ||
+      (ask && __builtin_ia32_rdtsc() - thread->looked_at >= thread->look_pause))
+    return look_at_all(thread);
+  if (always) {
+    mm__signals_glance();
+    mm__thread_unblock();
+  }
+  return true;
+}
+
+/* To ask takes system calls: where a call makes some anyway, it asks for what it cannot do without. */
+__attribute__((noinline)) static bool look(const struct mm__record *record,
+                                           const struct mm__state *state,
+                                           struct mm__thread_record *thread) {
+  bool is_open = state->guard_open && state->owner == &thread->seen;
+  return mm__gate_look(thread, state->calls == 0, record->is_watched && !is_open);
+}
+
 __attribute__((noinline)) static void mask_signals(struct mm__frame *frame) {
   uint64_t mask = mm__asynchronous_mask;
   if (mm__tables.deadline_signal) mask &= ~MM__SIGNAL_BIT(mm__tables.deadline_signal);
@@ -194,12 +226,10 @@ __attribute__((flatten)) uint64_t mm__gate_prepare(struct mm__frame *frame, uint
   if (MM__IN_ARENA(fs) && !thread->in_hook) mm__gate_probe(frame, MM__SLOT_OF(fs));
   const struct mm__record *record = &mm__tables.records[frame->slot];
   struct mm__state *state = &mm__states[frame->slot];
-  bool look = ++thread->crossings % LOOK_EVERY == 0 || state->calls == 0;
-  if (look && !MM__IN_ARENA(fs)) {
-    mm__signals_look();
-    if (!mm__thread_ready(thread))
-      return refuse(thread, frame->slot, frame->export_index, MM_ERROR_SYSTEM);
-  }
+  bool may_look = ++thread->crossings % ASK_EVERY == 0 || state->calls == 0 || record->is_watched ||
+                  mm__tables.host.look;
+  if (may_look && !MM__IN_ARENA(fs) && !look(record, state, thread))
+    return refuse(thread, frame->slot, frame->export_index, MM_ERROR_SYSTEM);
   int32_t status = mm__image_enter(state, thread, 1);
   if (status != MM_OK) return refuse(thread, frame->slot, frame->export_index, status);
   frame->stack_bytes = state->stack_bytes;

@@ -33,6 +33,12 @@ extern const uint8_t mm__stub_page[MM__PAGE];
  * while there still is room to end the call that it wants to make. `frame` is on its stack. */
 void mm__gate_probe(const void *frame, uint32_t slot);
 
+/* Before a thread crosses from the client: whether its handlers, its mask and its alternate stack are
+ * as calls need them; what the host changed is put right. All of it at the `first` call of a mapping,
+ * and now and then; `always` what no fault of a call gets by without: the handlers of SIGSEGV and
+ * SIGSYS, and the mask. False: the kernel refused. */
+bool mm__gate_look(struct mm__thread_record *thread, bool first, bool always);
+
 /* Takes an image for this thread, and lets go of it; counted. Errors of enter: MM_ERROR_BUSY, when
  * `wait` is 0, or the thread that is inside waits for an image that this one holds; the status with
  * which the call that this thread is in has to end, when that came up meanwhile. */

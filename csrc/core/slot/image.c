@@ -65,6 +65,7 @@ static void record_image(const struct mm__image_opening *opening, uint32_t stub_
   record->sealed = opening->options->sealed != 0;
   record->stateless = opening->options->stateless != 0;
   record->strict = opening->options->strict != 0;
+  record->is_watched = record->strict || record->guard == MM_GUARD_PAGES;
   record->grants = opening->options->grants;
   record->folder_count = (uint16_t)opening->options->file_count;
   record->dead_on_fault = opening->options->dead_on_fault != 0;
