@@ -118,6 +118,8 @@ describe("files", function()
       assert.equal("secret", exports.slurp(inside .. "/hard")) -- it does lie in the folder
       assert.equal(ENOENT, open("")) -- of no folder
       assert.matches("openat " .. outside .. "/file 1\n", refused(), 1, true)
+      assert.equal(EACCES, open "/\27[31m\127")
+      assert.matches("openat /?[31m? 1", refused(), 1, true)
     end)
 
     it("but no descriptor of the client's", function()
@@ -170,9 +172,19 @@ describe("files", function()
       assert.equal(EACCES, number(exports.make_folder(folder "inside/folder/new")))
       assert.equal(EINVAL, number(exports.remove_folder(folder "inside/deep/..")))
       assert.equal(EINVAL, number(exports.remove_folder(folder "inside")))
+      assert.equal(EFAULT, number(exports.remove_file(folder "inside/" .. ("a/"):rep(5000))))
       assert.equal(EPERM, number(exports.link_to("/etc/passwd", folder "inside/link")))
       assert.equal("secret", shell.read(folder "outside/file"))
       assert.equal(0, number(exports.remove_file(folder "inside/folder"))) -- the link itself
+    end)
+
+    it("may vanish under a path that is being read", function()
+      local function blocked() return shell.read("/proc/self/status"):match("SigBlk:%s*(%x+)") end
+      local before = blocked()
+      local err = support.error_of(exports.open_lost, folder "inside/file")
+      assert.equal("SIGBUS", err.signal)
+      assert.equal(before, blocked())
+      assert.equal("deeper", exports.slurp(folder "inside/deep/file"))
     end)
 
     it("have no special permissions", function()

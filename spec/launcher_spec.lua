@@ -124,6 +124,13 @@ describe("the launcher", function()
       end)
     end)
 
+    it("and has no call bound at its first use, which would write", function()
+      snapshot "--env LD_BIND_NOW"
+      with(folder "x.mmi", function(exports)
+        assert.equal("1", exports.variable "LD_BIND_NOW")
+      end)
+    end)
+
     it("and keeps what --env names", function()
       snapshot "--env OTHER --env=SECRET"
       assert.is_number(shell.read(folder "x.mmi"):find(secret, 1, true))

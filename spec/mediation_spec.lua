@@ -107,7 +107,13 @@ describe("mediation", function()
     assert.equal(EPERM, number(exports.set_alarm(1)))
     assert.equal(EPERM, number(exports.set_name()))
     assert.equal(EPERM, number(exports.stop_dispatch()))
-    assert.equal(EPERM, raw(158, 0x1002, CLIENT)) -- arch_prctl(ARCH_SET_FS)
+    for _, address in ipairs { CLIENT, image:info().base + 0x1000000 } do
+      assert.equal(EPERM, raw(158, 0x1002, address)) -- arch_prctl(ARCH_SET_FS)
+      assert.equal(EPERM, raw(158, 0x1001, address)) -- ARCH_SET_GS
+    end
+    assert.equal(0, raw(302, 0, 7)) -- prlimit64 asks,
+    assert.equal(EPERM, raw(302, 0, 7, CLIENT)) -- but does not set
+    assert.equal(EPERM, raw(302, 1, 7))
     assert.equal(EPERM, raw(317)) -- seccomp
     assert.equal(EPERM, number(exports.open_socket())) -- and it still is on
   end)
