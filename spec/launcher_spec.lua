@@ -35,6 +35,11 @@ describe("the launcher", function()
   end
 
   describe("makes an image", function()
+    it("of one that would take the trapped system calls from it", function()
+      shell.snapshot(folder "x.mmi", "trap")
+      with(folder "x.mmi", function(exports) assert.equal(-1, exports.dispatch_off()) end) -- EPERM
+    end)
+
     it("of a dynamic program", function()
       shell.snapshot(folder "x.mmi", "math")
       with(folder "x.mmi", function(exports)
@@ -99,6 +104,12 @@ describe("the launcher", function()
         assert.equal("600", shell.output("stat -c %a " .. path))
       end
     end)
+  end)
+
+  it("leaves out the pages of the stack that are not in use", function()
+    shell.snapshot(folder "x.mmi", "leftover")
+    local _, count = shell.read(folder "x.mmi"):gsub("leftover", "")
+    assert.is_true(count <= 4096 / 8)
   end)
 
   describe("cuts the environment down", function()

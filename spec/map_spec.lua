@@ -71,6 +71,23 @@ describe("mapping", function()
         shell.output(shell.unprivileged(command)))
     end)
 
+    it("a file of a disk that is to hold no programs", function()
+      local disk = folder "disk"
+      local mount = ("mkdir -p %s && mount -t tmpfs -o noexec none %s"):format(disk, disk)
+      if shell.run("unshare -m sh -c " .. shell.quote(mount)).status ~= 0 then
+        return pending("this user cannot mount a disk")
+      end
+      local command = shell.lua([[
+        local mm = require "matchmaker"
+        local image, err = mm.map(...)
+        print(image, err.kind, err.message)
+      ]], folder()) .. (" %s/x.mmi"):format(disk)
+      local script = ("%s && cp %s %s/x.mmi && %s"):format(mount, support.image "math", disk,
+        command)
+      assert.equal(("nil\tunreadable\t%s/x.mmi: lies in a file system that is mounted noexec")
+        :format(disk), shell.output("unshare -m sh -c " .. shell.quote(script)))
+    end)
+
     it("an empty file", function()
       local err, text = refusal(file "")
       assert.equal("not_an_image", err.kind)

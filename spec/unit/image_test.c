@@ -489,6 +489,7 @@ LIE(mailbox_on_stack, facts->mailbox_low = facts->stack_low)
 LIE(tls_in_text, facts->tls_base = TEXT)
 LIE(tls_wraps, facts->tls_base = -(uint64_t)8)
 LIE(heap_backwards, facts->heap_high = facts->heap_low - 1)
+LIE(heap_past, facts->heap_limit += MM__SLOT_BYTES)
 LIE(heap_in_text, facts->heap_low = TEXT)
 LIE(mxcsr, facts->mxcsr = 0x10000)
 LIE(needs, facts->needs = 1u << 20)
@@ -498,6 +499,13 @@ LIE(spare_hook, facts->hooks[5] = TEXT)
 LIE(name, memset(facts->server, 'x', sizeof facts->server))
 LIE(reserved, facts->reserved[7] = 1)
 LIE(page_size, facts->page_bytes = 12)
+
+static char *text_of_needs(const struct mm__facts *facts, Elf64_Phdr *loads) {
+  char *head = (char *)(loads - 1) - sizeof(Elf64_Ehdr);
+  return memmem(head, facts->head_bytes, "prints a banner\n", 16);
+}
+LIE(needs_cut, text_of_needs(facts, loads)[0] = 0)
+LIE(needs_with_escape, text_of_needs(facts, loads)[0] = 27)
 
 static void names_each_lie(void) {
   lies_about(slot_zero, "slot");
@@ -520,9 +528,12 @@ static void names_each_lie(void) {
   lies_about(tls_in_text, "thread-local");
   lies_about(tls_wraps, "thread-local");
   lies_about(heap_backwards, "heap");
+  lies_about(heap_past, "heap");
   lies_about(heap_in_text, "heap");
   lies_about(mxcsr, "floating-point");
   lies_about(needs, "unknown");
+  lies_about(needs_cut, "the text of its needs has no end");
+  lies_about(needs_with_escape, "control character");
   lies_about(hooks, "hooks");
   lies_about(hook, "hook");
   lies_about(spare_hook, "hook");
