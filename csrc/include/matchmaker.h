@@ -6,7 +6,9 @@
  *          and SIGSYS are handled while the Matchmaker is mapped; what is not its own goes to the
  *          handler that was there.
  * Errors:  0 (MM_OK) or a negative mm_status; the details go to the caller's struct mm_error, if
- *          given. */
+ *          given. Each function names its own; any of them may answer MM_ERROR_NULL (a pointer that it
+ *          cannot do without), MM_ERROR_NOT_CONNECTED, and, where memory or the kernel is asked for
+ *          something, MM_ERROR_MEMORY and MM_ERROR_SYSTEM. */
 #ifndef MATCHMAKER_H
 #define MATCHMAKER_H
 
@@ -59,6 +61,7 @@ extern "C" {
   ROW(MM_ERROR_INTERRUPTED, -46, "interrupted", "the call was interrupted")                        \
   ROW(MM_ERROR_SERVER, -47, "server", "the server's function failed")
 
+/* What functions return: MM_OK, or what went wrong. */
 enum mm_status {
   MM_OK = 0,
 #define MM_STATUS_ROW(name, code, kind, text) name = code,
@@ -147,8 +150,7 @@ enum mm_interrupt {
   MM_INTERRUPT_WAIT = 2,    /* its handler runs when the call has ended by itself */
 };
 
-/* What to do without although the machine has it, so that the ways of other machines can be tried.
- * */
+/* What to do without although the machine has it, so that the ways of others can be tried. */
 enum mm_without {
   MM_WITHOUT_FSGSBASE = 1 << 0,  /* switch FS by system calls */
   MM_WITHOUT_INCLUSIVE = 1 << 1, /* trap system calls with a selector, as before Linux 6.17 */
@@ -156,7 +158,7 @@ enum mm_without {
   MM_WITHOUT_CLOSING = 1 << 3,   /* keys or not, images may write to the client's memory */
 };
 
-/* Zero is the default everywhere. */
+/* What mm_init is given. Zero is the default everywhere. */
 struct mm_config {
   uint32_t signals;           /* enum mm_signals */
   uint32_t image_limit;       /* mapped images at once; 0: 256 */
@@ -171,6 +173,7 @@ struct mm_config {
   const char *policy;
 };
 
+/* How mm_request_map maps an image, and what the image may do. Zero is the default everywhere. */
 struct mm_map_options {
   uint32_t guard;         /* enum mm_guard */
   uint32_t grants;        /* bits of enum mm_grant */
@@ -232,19 +235,24 @@ struct mm_client {
   char command[256]; /* the beginning of its command line */
 };
 
-struct mm_image;    /* a mapped image; freed by the last mm_image_release */
-struct mm_function; /* an export bound to its thunk; lives as long as its image's handle */
-struct mm_callback; /* a function of the client that an image may call; likewise */
+/* A mapped image; the handle ends with mm_image_release. */
+struct mm_image;
+/* An export that was bound; lives as long as its image's handle. */
+struct mm_function;
+/* A function of the client that an image may call; lives until mm_callback_release, at most as long
+ * as its image's handle. */
+struct mm_callback;
 
 /* Maps the Matchmaker into this process, or finds it there; counted, so each mm_init needs its
- * mm_finalize. A second call with a configuration changes the limits. NULL: defaults. Errors:
- * MM_ERROR_UNSUPPORTED (kernel without Syscall User Dispatch, or inside a slot),
- * MM_ERROR_SLOT_TAKEN (something else is mapped at the arena's base), MM_ERROR_SYSTEM,
- * MM_ERROR_MEMORY, MM_ERROR_POLICY (a policy file that cannot be believed). */
+ * mm_finalize. A later call with a configuration changes it for what is mapped and called from then
+ * on. NULL: defaults, or what is there. Errors: MM_ERROR_ARGUMENT, MM_ERROR_UNSUPPORTED (kernel
+ * without Syscall User Dispatch, or inside a slot), MM_ERROR_SLOT_TAKEN (something else is mapped at
+ * the arena's base), MM_ERROR_VERSION (another copy of the library, of another version, was here
+ * first), MM_ERROR_POLICY (a policy file that cannot be believed). */
 MM_API int mm_init(const struct mm_config *config, struct mm_error *error);
 
 /* Undoes one mm_init. The last one unmaps every image and the Matchmaker, and puts back the signal
- * handlers. Errors: MM_ERROR_NOT_CONNECTED, MM_ERROR_BUSY (a call is running). */
+ * handlers. Errors: MM_ERROR_BUSY (a call is running). */
 MM_API int mm_finalize(struct mm_error *error);
 
 /* Locks the whole process down, all its threads, for good: system calls that would change the
@@ -254,34 +262,37 @@ MM_API int mm_finalize(struct mm_error *error);
  * no_new_privs and takes the process's dumpable attribute (prctl(2)) away. Children inherit the
  * filter, and so do programs that they execute, which cannot map a Matchmaker of their own. All that
  * this header offers goes on to work; after the last mm_finalize the Matchmaker stays mapped, for
- * the next mm_init. A second lockdown does nothing. Errors: MM_ERROR_NOT_CONNECTED,
- * MM_ERROR_UNSUPPORTED (no seccomp), MM_ERROR_SYSTEM (refused, or another thread has a filter that
+ * the next mm_init. A second lockdown does nothing. Errors: MM_ERROR_UNSUPPORTED (no seccomp), MM_ERROR_SYSTEM (refused, or another thread has a filter that
  * this one has not). */
 MM_API int mm_lockdown(struct mm_error *error);
 
 /* Maps the image at `path` copy-on-write at the addresses it was made for. The handle is the
- * caller's: it ends with mm_image_release. Errors: MM_ERROR_NOT_CONNECTED, MM_ERROR_NULL,
- * MM_ERROR_ARGUMENT, MM_ERROR_UNSUPPORTED (an option that this release or machine lacks), those
- * from MM_ERROR_MISSING to MM_ERROR_SLOT_TAKEN in the table above, in that order. */
+ * caller's: it ends with mm_image_release. An image is mapped once in a process. Errors:
+ * MM_ERROR_ARGUMENT, MM_ERROR_UNSUPPORTED (an option that this machine lacks), those from
+ * MM_ERROR_MISSING to MM_ERROR_SLOT_TAKEN in the table above, in that order, MM_ERROR_FAULT (in one
+ * of its on-map hooks). */
 MM_API int mm_request_map(const char *path, const struct mm_map_options *options,
                           struct mm_image **image, struct mm_error *error);
 
-/* Binds an export. `expected` is a C prototype the registered one must equal, or NULL. The function
+/* Binds an export. `expected` is a C prototype whose types the registered one must have, or NULL;
+ * names in it do not count. For a variadic function it spells out the types of one call. The function
  * belongs to the image's handle. Errors: MM_ERROR_NO_EXPORT, MM_ERROR_SIGNATURE,
  * MM_ERROR_PROTOTYPE, MM_ERROR_UNSUPPORTED, MM_ERROR_UNMAPPED. */
 MM_API int mm_bind(struct mm_image *image, const char *name, const char *expected,
                    struct mm_function **function, struct mm_error *error);
 
 /* Calls. `args` are pointers to the arguments and `result` to room for the result, as for ffi_call,
- * with two differences: `result` has the exact type (a narrow integer is not widened), and strings
- * are copied: a `const char *` argument may point anywhere in the client, and a `const char *`
- * result points to memory of this function's, valid until its next call in this thread. A struct
- * by value is its bytes; pointers in it, `const char *` too, must be the image's own (those in a
+ * with two differences: `result` has the exact type (a narrow integer is not widened), or is NULL
+ * where it is not wanted, and strings are copied: a `const char *` argument may point anywhere in the
+ * client, and a `const char *` result points to memory of this function's, valid until its next call
+ * in this thread. A struct by value is its bytes; pointers in it, `const char *` too, must be the image's own (those in a
  * union are not looked at). A type without bytes, and an argument that is aligned to more than 16
- * bytes, cannot be passed by value: mm_bind refuses them. Errors: MM_ERROR_UNMAPPED, MM_ERROR_NULL, MM_ERROR_OWNER, MM_ERROR_FAULT, MM_ERROR_EXIT,
- * MM_ERROR_DEADLINE, MM_ERROR_INTERRUPTED, MM_ERROR_DEAD, MM_ERROR_LIMIT, MM_ERROR_RESULT,
- * MM_ERROR_BUSY (in a callback: another thread is in that image, and waits for one that this thread
- * is in). */
+ * bytes, cannot be passed by value: mm_bind refuses them. Errors: MM_ERROR_UNMAPPED, MM_ERROR_OWNER,
+ * MM_ERROR_POLICY, MM_ERROR_DEAD, MM_ERROR_LIMIT (the arguments take more than the image has room
+ * for, or more than 2,048 threads at once have called images), MM_ERROR_BUSY (in a callback: another
+ * thread is in that image, and waits for one that this thread is in); how the call ended:
+ * MM_ERROR_FAULT, MM_ERROR_EXIT, MM_ERROR_SERVER, MM_ERROR_CALLBACK, MM_ERROR_DEADLINE,
+ * MM_ERROR_INTERRUPTED; MM_ERROR_RESULT. */
 MM_API int mm_request_call(struct mm_function *function, void *result, void **args,
                            struct mm_error *error);
 
@@ -289,20 +300,20 @@ MM_API int mm_request_call(struct mm_function *function, void *result, void **ar
  * zeroed, aligned to 16, until mm_free, a reset (a fault resets, too) or the end of the mapping. The
  * image may write to it, and so may its client through mm_write; with MM_GUARD_PAGES the client's
  * own code may only read it. It counts as memory that the image takes. Errors of mm_allocate:
- * MM_ERROR_LIMIT, MM_ERROR_MEMORY; of mm_free: MM_ERROR_ARGUMENT (mm_allocate did not give it, or
- * it is gone); of both: MM_ERROR_NULL, MM_ERROR_UNMAPPED, MM_ERROR_DEAD. mm_free(image, NULL) does
- * nothing. */
+ * MM_ERROR_LIMIT; of mm_free: MM_ERROR_ARGUMENT (mm_allocate did not give it, or it is gone); of
+ * both: MM_ERROR_UNMAPPED, MM_ERROR_DEAD. mm_free(image, NULL) does nothing. */
 MM_API int mm_allocate(struct mm_image *image, size_t bytes, void **memory, struct mm_error *error);
 MM_API int mm_free(struct mm_image *image, void *memory, struct mm_error *error);
 
 /* Copies between the client and any memory of the image. `from` of mm_read and `to` of mm_write may
  * be any address, what an image returned included: one that is not the image's is an error and no
  * fault. Errors: MM_ERROR_RESULT (mm_read: nothing readable is there), MM_ERROR_RANGE (mm_write: the
- * image itself could not write there), MM_ERROR_NULL, MM_ERROR_UNMAPPED, MM_ERROR_DEAD. */
+ * image itself could not write there), MM_ERROR_UNMAPPED, MM_ERROR_DEAD. */
 MM_API int mm_read(struct mm_image *image, const void *from, void *to, size_t bytes,
                    struct mm_error *error);
 MM_API int mm_write(struct mm_image *image, void *to, const void *from, size_t bytes,
                     struct mm_error *error);
+
 /* What an image calls: `args` are pointers to the arguments, as for mm_request_call, and `result` to
  * room for the result, of its exact type and zeroed. A `const char *` argument is a copy that lives
  * as long as the call; one that is returned is copied into the image, where it lives as long as
@@ -315,8 +326,8 @@ typedef void mm_callback_function(void *result, void **args, void *user);
  * type, "int (const void *, const void *)"; the image's own types are known in it. 65,536 callbacks
  * may be there at once. To call one that was released, or another image's, is a fault of the image,
  * which ends its call as MM_ERROR_CALLBACK; the pointer is not given to another callback before 2^27
- * more were made. Errors: MM_ERROR_NULL, MM_ERROR_PROTOTYPE, MM_ERROR_UNSUPPORTED,
- * MM_ERROR_UNMAPPED, MM_ERROR_LIMIT, MM_ERROR_MEMORY. */
+ * more were made. Errors: MM_ERROR_PROTOTYPE, MM_ERROR_UNSUPPORTED, MM_ERROR_UNMAPPED,
+ * MM_ERROR_LIMIT. */
 MM_API int mm_callback(struct mm_image *image, const char *prototype,
                        mm_callback_function *function, void *user, struct mm_callback **callback,
                        struct mm_error *error);
@@ -330,11 +341,12 @@ MM_API void mm_callback_release(struct mm_callback *callback);
 MM_API void mm_callback_fail(const char *message);
 
 /* Puts the image back to its snapshot; pointers into it become stale. Errors: MM_ERROR_UNMAPPED,
- * MM_ERROR_BUSY. */
+ * MM_ERROR_BUSY (a call is running), MM_ERROR_FAULT (in an on-map hook), MM_ERROR_DEAD (its memory
+ * could not be put back once: it can only be unmapped). */
 MM_API int mm_reset(struct mm_image *image, struct mm_error *error);
 
 /* Unmaps the image; the handle stays valid and answers MM_ERROR_UNMAPPED. Errors:
- * MM_ERROR_UNMAPPED, MM_ERROR_BUSY. */
+ * MM_ERROR_UNMAPPED, MM_ERROR_BUSY (a call is running). */
 MM_API int mm_unmap(struct mm_image *image, struct mm_error *error);
 
 /* Unmaps the image if it still is mapped, and frees the handle, its functions and its callbacks.
@@ -356,8 +368,8 @@ MM_API int mm_image_refused(struct mm_image *image, uint32_t index, struct mm_re
 /* All processes of this user that have the Matchmaker mapped, this one too, and their images; to be
  * freed by mm_clients_free. Works without mm_init. Each client keeps one small file under
  * $XDG_RUNTIME_DIR/matchmaker, else /run/user/UID/matchmaker, else /tmp/matchmaker-UID; files of
- * processes that are gone are removed on the way. Errors: MM_ERROR_NULL, MM_ERROR_MEMORY,
- * MM_ERROR_SYSTEM (no /proc, or no folder that is this user's alone). */
+ * processes that are gone are removed on the way. Errors: MM_ERROR_SYSTEM (no /proc, or no folder
+ * that is this user's alone). */
 MM_API int mm_clients(struct mm_client **clients, uint32_t *count, struct mm_error *error);
 MM_API void mm_clients_free(struct mm_client *clients, uint32_t count);
 

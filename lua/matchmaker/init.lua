@@ -30,20 +30,20 @@ local core = require "matchmaker.core"
 ---@field refused? string[] system calls that were refused during the call
 
 ---@class mm.info
----@field path string
----@field slot integer
----@field guard "pages"|"open"|"keys"
+---@field path string of its file, as it was given
+---@field slot integer its place in the arena
+---@field guard "pages"|"open"|"keys" the one in force
 ---@field generation integer 1 after mapping, one more after every reset
 ---@field exports integer how many
----@field segments integer
+---@field segments integer how many
 ---@field base integer the first address of the slot
----@field mapped_bytes integer
----@field file_bytes integer
----@field calls integer
----@field faults integer
+---@field mapped_bytes integer address space of its segments
+---@field file_bytes integer of its file
+---@field calls integer how many were made since it was mapped
+---@field faults integer how many of them ended in one
 ---@field guard_changes integer how often the guard `pages` called mprotect(2)
----@field dead boolean
----@field sealed boolean
+---@field dead boolean after a fault, until it is reset
+---@field sealed boolean as it was mapped; so `strict` and `stateless`
 ---@field strict boolean
 ---@field locked_down boolean the process is, for good
 ---@field closes_client boolean in calls of this thread the image cannot write to the client's memory
@@ -107,27 +107,27 @@ local core = require "matchmaker.core"
 ---@alias mm.complex { re: number, im: number }
 
 ---@class mm.facts what an image's head says
----@field path string
----@field slot integer
+---@field path string of the file
+---@field slot integer its place in the arena
 ---@field base integer the first address of the slot
 ---@field version integer of the format
 ---@field server string the command that it was made from
 ---@field created integer seconds since the epoch
----@field page_bytes integer
----@field head_bytes integer
----@field file_bytes integer
----@field memory_bytes integer
+---@field page_bytes integer of the pages that it was made for
+---@field head_bytes integer of the file, what is checked at each map
+---@field file_bytes integer of all of it
+---@field memory_bytes integer address space of its segments
 ---@field hooks integer functions that run at each map
----@field needs { kind: string, detail?: string }[]
+---@field needs { kind: string, detail?: string }[] what a client has to grant
 ---@field cpu string[] features that its code was selected for
 ---@field cpu_missing string[] those that this CPU lacks
----@field segments mm.segment[]
----@field modules { low: integer, high: integer, bias: integer, path: string, build_id?: string }[]
+---@field segments mm.segment[] by address
+---@field modules { low: integer, high: integer, bias: integer, path: string, build_id?: string }[] by address
 ---@field exports mm.export[] by name
 ---@field types mm.type[] which refer to each other by their place in this list
----@field stack { low: integer, high: integer }
----@field heap { low: integer, high: integer }
----@field mailbox { low: integer, high: integer }
+---@field stack { low: integer, high: integer } where it was
+---@field heap { low: integer, high: integer } that of brk(2)
+---@field mailbox { low: integer, high: integer } where arguments are put
 
 ---@class mm.segment
 ---@field low integer

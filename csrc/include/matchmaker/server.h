@@ -35,6 +35,7 @@ struct mm_registration {
   uint32_t reserved;
 };
 
+/* Registers what the macros made. */
 void mm_register(struct mm_registration *registration);
 
 /* Writes the image to `path` (NULL: where -o said) and ends the process with status 0. Returns only
@@ -68,24 +69,24 @@ void mm_on_map(void (*hook)(const struct mm_map_info *info));
 #define MM__EXPORT3(result, name, parameters) MM__EXPORT4(result, name, parameters, 0)
 #define MM__PICK(a, b, c, d, chosen, ...)     chosen
 
-/* MM_EXPORT(int, spell, (const char *word), "doc"): declares the function with the very text it
+/* MM_EXPORT(int, spell, (const char *word), "doc") declares the function with the very text it
  * registers, so that a definition with another signature does not compile. The doc string may be
  * left out. No semicolon is needed after it. */
 #define MM_EXPORT(...) MM__PICK(__VA_ARGS__, MM__EXPORT4, MM__EXPORT3, , )(__VA_ARGS__)
 
-/* MM_EXPORT_NAME(spell, "doc"): registers a function that was declared before; its prototype and
+/* MM_EXPORT_NAME(spell, "doc") registers a function that was declared before; its prototype and
  * its types are read from the debug information (-g) when the image is made. The doc string may be
  * left out. No semicolon is needed after it. */
 #define MM_EXPORT_NAME(...)  MM__PICK(__VA_ARGS__, , , MM__NAME2, MM__NAME1, )(__VA_ARGS__)
 #define MM__NAME2(name, doc) MM__REGISTER(name, 0, #name, 0, doc, name, 0)
 #define MM__NAME1(name)      MM__NAME2(name, 0)
 
-/* MM_TYPE(struct point { double x, y; };): declares a type to the compiler and to the registry. */
+/* MM_TYPE(struct point { double x, y; };) declares a type to the compiler and to the registry. */
 #define MM_TYPE(...)                                                                               \
   __VA_ARGS__                                                                                      \
   MM__REGISTER(MM__JOIN(type_, __COUNTER__), #__VA_ARGS__, 0, 0, 0, 0, 1)
 
-/* MM_NEED("output", "prints a banner"): what the client must grant.
+/* MM_NEED("output", "prints a banner") says what the client must grant.
  * Kinds: output, files, sockets, jit, everything. */
 #define MM_NEED(need, detail) MM__REGISTER(MM__JOIN(need_, __COUNTER__), need, 0, detail, 0, 0, 2)
 

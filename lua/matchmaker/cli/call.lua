@@ -64,7 +64,8 @@ local function text_of(result)
 end
 
 return {
-  usage = "call [--json] [--timeout SECONDS] [--grant NAME]... IMAGE EXPORT [ARG...]",
+  usage = "call [--json] [--timeout SECONDS] [--grant NAME]... [--guard NAME] " ..
+    "\n  IMAGE EXPORT [ARG...]",
   words = 2, more = true,
   options = { json = true, timeout = "seconds", grant = { "a name" },
               guard = "pages, keys or open" },

@@ -108,7 +108,7 @@ local function draw(all, options)
 end
 
 return {
-  usage = "inspect [--json | --names | --svg [--call CALL]] IMAGE", words = 1,
+  usage = "inspect [--json | --names | --svg [--call CALL [--grant NAME]...]] IMAGE", words = 1,
   options = { json = true, names = true, svg = true, call = "a call", grant = { "a name" } },
   summary = "Says what an image is, without mapping it: also one that this CPU cannot run.",
   help = [[
