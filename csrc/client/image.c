@@ -186,7 +186,7 @@ int mm_request_map(const char *path, const struct mm_map_options *options, struc
                    struct mm_error *error) {
   const struct mm__core_table *core = mm__core(error);
   if (!core) return MM_ERROR_NOT_CONNECTED;
-  if (!image) return mm__fail(error, MM_ERROR_NULL, "mm_request_map got a null pointer");
+  if (!path || !image) return mm__fail(error, MM_ERROR_NULL, "mm_request_map got a null pointer");
   free_unused();
   struct mm_image *handle = calloc(1, sizeof *handle);
   if (!handle) return mm__fail(error, MM_ERROR_MEMORY, "%s: out of memory", path);
@@ -338,6 +338,7 @@ int mm_image_refused(struct mm_image *image, uint32_t index, struct mm_refusal *
 }
 
 int mm_mapped(uint32_t index, struct mm_image_info *info, struct mm_error *error) {
+  if (!info) return mm__fail(error, MM_ERROR_NULL, "mm_mapped got a null pointer");
   const struct mm__core_table *core = mm__core(error);
   if (!core) return MM_ERROR_NOT_CONNECTED;
   for (uint32_t slot = 1; slot < MM__SLOT_COUNT; slot++)
