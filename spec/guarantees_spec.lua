@@ -5,7 +5,8 @@ local support = require "spec.support"
 -- the tests are there, and that the cells of an attack are what the attack proves.
 
 local LEVELS = { "none", "pages", "keys", "strict", "lockdown", "keys and lockdown" }
-local PROGRAMS = { "attack", "attack_process", "attack_pinned", "attack_pause", "attack_image" }
+local PROGRAMS = { "attack", "attack_process", "attack_pinned", "attack_pause", "attack_reset",
+  "attack_image" }
 local COLUMNS, TEST = 9, 9
 
 local function rows()

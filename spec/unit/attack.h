@@ -43,6 +43,7 @@ struct attack {
   bool closes; /* keys stop it where they close the client's memory; elsewhere they say nothing */
   bool with_keys; /* it is about protection keys */
   enum user user;
+  uint32_t grants;
   uint64_t timeout_ns;
   void (*before)(struct target *target);
   bool (*applies)(void); /* whether kernel and machine have what it takes; NULL: all have */
@@ -79,6 +80,7 @@ static void try(void *trial_) {
   static const uint32_t guards[] = {MM_GUARD_OPEN,  MM_GUARD_PAGES, MM_GUARD_KEYS,
                                     MM_GUARD_PAGES, MM_GUARD_PAGES, MM_GUARD_KEYS};
   struct mm_map_options options = {.guard = guards[trial->level],
+                                   .grants = attack->grants,
                                    .sealed = attack->sealed && trial->level != NONE,
                                    .strict = trial->level == STRICT,
                                    .timeout_ns = attack->timeout_ns};

@@ -2,6 +2,7 @@
 #include "attack.h"
 #include "ring.h"
 
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -45,6 +46,15 @@ static bool sends_a_signal(struct target *target) { return ASK(SYS_kill, getppid
 
 static bool opens_a_file(struct target *target) {
   return ASK(SYS_open, target->entry, O_RDONLY, 0) != -EPERM;
+}
+
+/* The number is the image's no more: the client has closed it, and opened something else. */
+static bool uses_a_descriptor_of_the_clients(struct target *target) {
+  int number = (int)ASK(SYS_socket, AF_UNIX, SOCK_STREAM, 0);
+  int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  close(number);
+  return number >= 0 && dup2(file, number) == number &&
+         ASK(SYS_lseek, number, 0, SEEK_END) == lseek(file, 0, SEEK_END);
 }
 
 /* --- by what the kernel does later, or on another's behalf --- */
@@ -175,6 +185,14 @@ static const struct attack attacks[] = {
      .succeeds = BUT_LOCKDOWN,
      .before = switches_traps_off},
     {.name = "the image opens a file", .run = opens_a_file},
+    {.name = "the image uses a number that the client has taken",
+     .run = uses_a_descriptor_of_the_clients,
+     .grants = MM_GRANT_SOCKETS},
+    {.name = "the image uses a number that the client has taken, the traps switched off",
+     .run = uses_a_descriptor_of_the_clients,
+     .succeeds = BUT_LOCKDOWN,
+     .before = switches_traps_off,
+     .grants = MM_GRANT_SOCKETS},
     {.name = "the image makes an io_uring", .run = makes_a_ring, .applies = has_rings},
     {.name = "the image makes an io_uring, the traps switched off",
      .run = makes_a_ring,

@@ -180,6 +180,13 @@ static bool switches_traps_off_by_x32(struct target *target) {
 
 static bool has_x32_calls(void) { return syscall(0x40000000 | SYS_getpid) == getpid(); }
 
+static bool asks_by_int_0x80(struct target *target) {
+  long number = 20; /* getpid */
+  (void)target;
+  __asm__ volatile("int $0x80" : "+a"(number) : : "memory", "r8", "r9", "r10", "r11");
+  return (int)number == getpid();
+}
+
 /* A filter that says that closing has been done: mprotect(2) to what pages have at rest. */
 static struct sock_filter lies[] = {
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -422,6 +429,10 @@ static const struct attack attacks[] = {
     {.name = "a signal comes during a call, its handler new",
      .run = handles_alarm_now,
      .succeeds = {[NONE] = true, [PAGES] = true, [LOCKDOWN] = true}},
+    {.name = "int 0x80",
+     .run = asks_by_int_0x80,
+     .succeeds = BUT_LOCKDOWN,
+     .applies = has_32_bit_calls},
     {.name = "switches the traps off by int 0x80",
      .run = switches_traps_off_by_int_0x80,
      .succeeds = BUT_LOCKDOWN,

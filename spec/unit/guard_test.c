@@ -254,58 +254,6 @@ static void a_reset_of_a_large_image_leaves_the_files_pages_in_memory(void) {
   CHECK_EQUAL(can_scan(), given_back < 100);
 }
 
-/* Its largest mapping of the file that may be written: where the field lies. */
-static void *field_of(struct mm_image *image, size_t *bytes) {
-  uint64_t base = base_of(image), low, high, found = 0;
-  char line[512], letters[5];
-  FILE *maps = fopen("/proc/self/maps", "re");
-  *bytes = 0;
-  while (maps && fgets(line, sizeof line, maps))
-    if (sscanf(line, "%lx-%lx %4s", &low, &high, letters) == 3 && low >= base &&
-        low < base + SLOT_BYTES && letters[1] == 'w' && strstr(line, ".mmi") &&
-        high - low > *bytes) {
-      found = low;
-      *bytes = high - low;
-    }
-  if (maps) fclose(maps);
-  return (void *)found;
-}
-
-static void forks(void *field, size_t bytes) {
-  (void)field;
-  (void)bytes;
-  pid_t child = fork();
-  if (child == 0) _exit(0);
-  waitpid(child, NULL, 0);
-}
-
-static void makes_read_only(void *field, size_t bytes) {
-  CHECK_EQUAL(0, mprotect(field, bytes, PROT_READ));
-}
-
-/* Touching nothing: a key closes it to the kernel's touch, too. */
-static void locks_some(void *field, size_t bytes) {
-  CHECK_EQUAL(0, mlock2((char *)field + bytes / 2, 0x10000, MLOCK_ONFAULT));
-}
-
-static void a_reset_finds_written_pages_when_the_client(void (*change)(void *, size_t)) {
-  struct mm_image *image = map_image("memory");
-  int (*scatter)(int, int) = stub_of(image, "scatter");
-  uint64_t mark = CALL_LONG(image, "field_mark");
-  size_t bytes;
-  void *field = field_of(image, &bytes);
-  CHECK(bytes >= 2048 * 4096ul);
-  for (int stride = 1; stride <= 512; stride *= 8) {
-    CHECK_EQUAL(2048 / stride, scatter(stride - 1, stride));
-    CHECK(CALL_LONG(image, "field_mark") != mark);
-    change(field, bytes);
-    CHECK_EQUAL(MM_OK, mm_reset(image, NULL));
-    CHECK_EQUAL(mark, CALL_LONG(image, "field_mark"));
-    CHECK_EQUAL(0, mprotect(field, bytes, PROT_READ | PROT_WRITE));
-  }
-  mm_image_release(image);
-}
-
 /* --- keys --- */
 
 static void there_are_keys_or_an_error_that_says_so(void) {
@@ -611,12 +559,8 @@ static void all_tests(void) {
   RUN(a_callback_runs_in_a_strict_call_and_is_closed_after);
   RUN(a_forked_child_has_its_code_back);
   if (way.guard == MM_GUARD_PAGES) RUN(a_reset_discards_no_more_than_what_was_written);
-  if ((way.guard & ~SEALED) != MM_GUARD_PAGES) {
+  if ((way.guard & ~SEALED) != MM_GUARD_PAGES)
     RUN(a_reset_of_a_large_image_leaves_the_files_pages_in_memory);
-    RUN(a_reset_finds_written_pages_when_the_client, forks);
-    RUN(a_reset_finds_written_pages_when_the_client, makes_read_only);
-    RUN(a_reset_finds_written_pages_when_the_client, locks_some);
-  }
   if (way.guard == MM_GUARD_PAGES) RUN(there_are_keys_or_an_error_that_says_so);
   if ((way.guard & ~SEALED) == MM_GUARD_KEYS) {
     RUN(images_beyond_the_last_key_are_guarded_by_pages);
