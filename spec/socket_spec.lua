@@ -100,6 +100,12 @@ describe("sockets", function()
       assert.equal(from .. " text", exports.receive_from(two))
       assert.equal(2010, number(exports.send_pieces(one, to, "abc", "de")))
       for _ = 1, 3 do assert.equal("5 ab|cde " .. from, exports.receive_pieces(two)) end
+      ok(exports.send_pieces(one, to, "abc", "de"))
+      assert.equal("3 abcde 5|abcde 5|abcde 5 " .. from, exports.receive_many(two))
+      ok(exports.send_pieces(one, to, "abc", "de"))
+      exports.receive_pieces(two)
+      assert.equal("2 abcde 5|abcde 5| 0 " .. from, exports.receive_many(two)) -- waits for one only
+      assert.equal(EPERM, number(exports.raw(299, two, 0, 1, 0, 4096, 0))) -- a time limit
       ok(exports.connect_port(one, to))
       assert.equal(2010, number(exports.send_pieces(one, 0, "abc", "de")))
       assert.equal("EAGAIN", exports.receive_text(one, 0x40)) -- MSG_DONTWAIT
@@ -195,6 +201,7 @@ describe("sockets", function()
         assert.equal(EBADF, number(exports.send_pieces(descriptor, 0, "x", "y")))
         assert.equal("EBADF", exports.receive_text(descriptor, 0))
         assert.equal("EBADF", exports.receive_pieces(descriptor))
+        assert.equal("EBADF", exports.receive_many(descriptor))
         assert.equal(EBADF, number(exports.option_of(descriptor, 1, 3)))
         assert.equal(EBADF, number(exports.set_option(descriptor, 1, 2, 1)))
         assert.equal(EBADF, number(exports.shut(descriptor)))
@@ -224,6 +231,7 @@ describe("sockets", function()
         assert.equal(EFAULT, number(exports.raw(54, near, 1, 2, low, 4, 0))) -- setsockopt
         assert.equal(EFAULT, number(exports.raw(55, near, 1, 3, low, low, 0))) -- getsockopt
         assert.equal(EFAULT, number(exports.raw(307, near, low, 1, 0, 0, 0))) -- sendmmsg
+        assert.equal(EFAULT, number(exports.raw(299, near, low, 1, 0x40, 0, 0))) -- recvmmsg
         assert.equal(EFAULT, number(exports.raw(7, low, 1, 0, 0, 0, 0))) -- poll
         assert.equal(EFAULT, number(exports.raw(271, 0, 0, low, 0, 8, 0))) -- ppoll
         assert.equal(EFAULT, number(exports.raw(23, 64, low, 0, 0, 0, 0))) -- select
@@ -242,6 +250,7 @@ describe("sockets", function()
         function(near) exports.receive_text(near, 0) end,
         function(near) exports.read_text(near) end,
         function(near) exports.receive_pieces(near) end,
+        function(near) exports.receive_many(near) end,
         function(near) exports.receive_from(near) end,
         function(near) exports.polled(near, near, -1) end,
         function(near) exports.polled_precisely(near, -1) end,

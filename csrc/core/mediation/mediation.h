@@ -92,7 +92,8 @@ mm__action_function mm__socket_make, mm__socket_pair, mm__socket_bind, mm__socke
     mm__socket_accept, mm__socket_name, mm__socket_option, mm__socket_set_option;
 /* message.c */
 mm__action_function mm__socket_write, mm__socket_send, mm__socket_send_message,
-    mm__socket_send_messages, mm__socket_receive, mm__socket_receive_message;
+    mm__socket_send_messages, mm__socket_receive, mm__socket_receive_message,
+    mm__socket_receive_messages;
 /* ready.c */
 mm__action_function mm__ready_poll, mm__ready_select;
 /* serve.c */

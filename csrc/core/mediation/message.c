@@ -126,12 +126,10 @@ long mm__socket_receive(struct mm__trap *trap) {
   return result;
 }
 
-long mm__socket_receive_message(struct mm__trap *trap) {
-  const long *a = trap->arguments;
-  struct msghdr *message = (struct msghdr *)a[1], header;
+static long receive_message(struct mm__trap *trap, struct msghdr *message, long flags) {
+  struct msghdr header;
   struct mm__address address = {0};
   struct mm__address_wanted wanted = {0};
-  if (!mm__descriptor_usable(trap->record, a[0])) return -EBADF;
   long result = copy_header(trap, (uint64_t)message, PROT_READ | PROT_WRITE, &header);
   if (!mm__failed(result))
     result =
@@ -143,11 +141,38 @@ long mm__socket_receive_message(struct mm__trap *trap) {
     return -EFAULT;
   header.msg_name = &address.any;
   header.msg_namelen = sizeof address.room;
-  result = mm__call(SYS_recvmsg, a[0], &header, a[2]);
+  result = mm__call(SYS_recvmsg, trap->arguments[0], &header, flags);
   if (mm__failed(result)) return result;
   address.length = header.msg_namelen;
   mm__address_give(&wanted, &address);
   message->msg_controllen = header.msg_controllen;
   message->msg_flags = header.msg_flags;
   return result;
+}
+
+long mm__socket_receive_message(struct mm__trap *trap) {
+  const long *a = trap->arguments;
+  if (!mm__descriptor_usable(trap->record, a[0])) return -EBADF;
+  return receive_message(trap, (struct msghdr *)a[1], a[2]);
+}
+
+/* Several, for as long as they go well; no time limit of its own. */
+long mm__socket_receive_messages(struct mm__trap *trap) {
+  const long *a = trap->arguments;
+  uint64_t count = (uint32_t)a[2], got = 0;
+  struct mmsghdr *messages = (struct mmsghdr *)a[1];
+  long result = 0, flags = a[3] & ~(long)MSG_WAITFORONE;
+  if (!mm__descriptor_usable(trap->record, a[0])) return -EBADF;
+  if (a[4]) return mm__refuse(trap, 0, -EPERM);
+  if (count > UIO_MAXIOV) count = UIO_MAXIOV;
+  if (!mm__memory_usable(trap, (uint64_t)messages, count * sizeof *messages,
+                         PROT_READ | PROT_WRITE))
+    return -EFAULT;
+  for (; got < count; got++) {
+    result = receive_message(trap, &messages[got].msg_hdr, flags);
+    if (mm__failed(result)) break;
+    messages[got].msg_len = (uint32_t)result;
+    if (a[3] & MSG_WAITFORONE) flags |= MSG_DONTWAIT;
+  }
+  return got ? (long)got : result;
 }

@@ -143,6 +143,7 @@ const struct mm__call_row mm__call_rows[] = {
     WAITS(accept4, SOCKETS, mm__socket_accept, 0, {NONE}),
     ROW(preadv, FILES, mm__file_use, 0, {NONE}, {OUT_LIST(2)}),
     ROW(pwritev, FILES, mm__file_use, 0, {NONE}, {IN_LIST(2)}),
+    WAITS(recvmmsg, SOCKETS, mm__socket_receive_messages, 0, {NONE}),
     ROW(prlimit64, 0, mm__process_prlimit, 0, {NONE}, {NONE}, {NONE}, {OUT(16)}),
     WAITS(sendmmsg, SOCKETS, mm__socket_send_messages, 0, {NONE}),
     ROW(getcpu, 0, PASS, 0, {OUT(4)}, {OUT(4)}),
