@@ -41,9 +41,8 @@ void mm__fork_adopt(struct mm__thread_record *thread) {
   mm__core_lock.word = mm__life_lock.word = mm__turn_lock = 0;
   mm__strict_adopt(thread);
   mm__wiped.is_same_process = 1;
-  if (!thread) return;
-  thread->deferred = thread->deferred_count = 0; /* pending signals are not inherited */
-  thread->has_timer = 0;                         /* nor are timers: timer_create(2) */
+  mm__deferred_adopt(thread);
+  if (thread) thread->has_timer = 0; /* timers are not inherited: timer_create(2) */
 }
 
 static void unlock(void) {

@@ -21,11 +21,12 @@ static uint64_t fs(void) {
 
 static __thread volatile int own = 5;
 static volatile int runs, on_the_images_fs, wrong_thread_locals, values[64];
+static volatile int not_queued_by_us;
 static volatile int inside; /* an image is: a handler that runs now is early */
 static volatile int early;
 
 static void note(int signal, siginfo_t *info, void *context) {
-  (void)signal, (void)context;
+  (void)context;
   char text[64];
   int kept = errno;
   on_the_images_fs += fs() - ARENA_LOW < ARENA_BYTES;
@@ -34,12 +35,14 @@ static void note(int signal, siginfo_t *info, void *context) {
   free(malloc((size_t)(100 + runs)));
   early += inside;
   if (runs < 64) values[runs] = info->si_value.sival_int;
+  not_queued_by_us += info->si_code != SI_QUEUE || info->si_pid != getpid() ||
+                      info->si_uid != getuid() || info->si_signo != signal;
   runs++;
   errno = kept;
 }
 
 static void forget(void) {
-  runs = on_the_images_fs = wrong_thread_locals = early = 0;
+  runs = on_the_images_fs = wrong_thread_locals = early = not_queued_by_us = 0;
   memset((void *)values, 0, sizeof values);
 }
 
@@ -107,26 +110,50 @@ static void a_handler_waits_for_the_end_of_the_call(void) {
   mm_image_release(image);
 }
 
-static void every_queued_value_arrives_exactly_once(void) {
-  struct mm_image *image = map_image("gate");
+#define QUEUED 20
+
+static void block_in_this_thread(int how) {
+  sigset_t queued;
+  sigemptyset(&queued);
+  sigaddset(&queued, SIGRTMIN + 3);
+  sigaddset(&queued, SIGRTMIN + 4);
+  pthread_sigmask(how, &queued, NULL);
+}
+
+/* Some while the thread has just been interrupted, the rest in a row. */
+static void queue_to(const struct meeting *meeting, bool to_the_process) {
+  for (int i = 0; i < QUEUED; i++) {
+    union sigval value = {.sival_int = i};
+    int number = SIGRTMIN + (i % 2 ? 3 : 4);
+    if (to_the_process)
+      sigqueue(getpid(), number, value);
+    else
+      pthread_sigqueue(meeting->thread, number, value);
+    if (i < 6) usleep(1000);
+  }
+  usleep(2000);
+}
+
+/* What was put off comes once, with all that it has, and before what was queued after it; of two
+ * numbers the lower one comes first: signal(7). */
+static void check_the_queue(struct mm_image *image, bool to_the_process) {
   struct meeting meeting;
   forget();
   meet(&meeting, image, "meet");
-  for (int i = 0; i < 5; i++) {
-    pthread_sigqueue(meeting.thread, SIGRTMIN + 3, (union sigval){.sival_int = 1000 + i});
-    usleep(1000);
-  }
-  pthread_sigqueue(meeting.thread, SIGUSR1, (union sigval){.sival_int = 5000});
-  usleep(2000);
+  if (to_the_process) block_in_this_thread(SIG_BLOCK); /* for the other one alone */
+  queue_to(&meeting, to_the_process);
   CHECK_EQUAL(0, runs);
   part(&meeting);
-  CHECK_EQUAL(6, runs);
-  CHECK_EQUAL(0, early + on_the_images_fs + wrong_thread_locals);
-  for (int i = 0; i < 6; i++) {
-    int wanted = i < 5 ? 1000 + i : 5000, count = 0;
-    for (int j = 0; j < 6; j++) count += values[j] == wanted;
-    CHECK_EQUAL(1, count);
-  }
+  block_in_this_thread(SIG_UNBLOCK);
+  CHECK_EQUAL(QUEUED, runs);
+  CHECK_EQUAL(0, early + on_the_images_fs + wrong_thread_locals + not_queued_by_us);
+  for (int i = 0; i < QUEUED; i++)
+    CHECK_EQUAL(i < QUEUED / 2 ? 2 * i + 1 : 2 * i - QUEUED, values[i]);
+}
+
+static void queued_signals_arrive_once_and_in_their_order(void) {
+  struct mm_image *image = map_image("gate");
+  for (int i = 0; i < 6; i++) check_the_queue(image, i % 2);
   mm_image_release(image);
 }
 
@@ -648,10 +675,11 @@ static void all_tests(void) {
   RUN(a_thread_that_blocks_its_faults_later_is_put_right);
   handle(SIGUSR1, 0);
   handle(SIGRTMIN + 3, 0);
+  handle(SIGRTMIN + 4, 0);
   handle(SIGALRM, SA_RESTART);
   connect_client();
   RUN(a_handler_waits_for_the_end_of_the_call);
-  RUN(every_queued_value_arrives_exactly_once);
+  RUN(queued_signals_arrive_once_and_in_their_order);
   if (way.config.signals == MM_SIGNALS_MASK || looks_always())
     RUN(a_handler_that_is_new_waits_too_when_signals_are_masked_or_looked_for);
   RUN(a_handler_that_nobody_noticed_may_hand_a_fault_of_the_image_on);

@@ -32,13 +32,21 @@ void mm__signals_serve(void);
 void mm__signals_look(void);
 /* The same, if SIGSEGV or SIGSYS has another handler than ours; the others are not looked at. */
 void mm__signals_glance(void);
-/* Raises what was put off during a call. */
-void mm__deferred_raise(struct mm__thread_record *thread);
-/* A signal of the host: put off during a call, else on to its handler. */
-void mm__asynchronous(int signal, siginfo_t *info, ucontext_t *context, uint32_t level);
-
 /* Makes our handler the signal's. Tables open. */
 long mm__signal_take(int signal);
+/* Installs an entry of ours again, where the kernel has taken it away: SA_RESETHAND. */
+void mm__signal_keep(int signal, uint32_t level);
+
+/* --- defer.c --- */
+
+/* A signal of the host: put off during a call, else on to its handler. */
+void mm__asynchronous(int signal, siginfo_t *info, ucontext_t *context, uint32_t level);
+/* Raises what was put off during a call. */
+void mm__deferred_raise(struct mm__thread_record *thread);
+/* It is not to come. */
+void mm__deferred_drop(struct mm__thread_record *thread, int signal);
+/* In a child: pending signals are not inherited, nor are these. */
+void mm__deferred_adopt(struct mm__thread_record *thread);
 
 /* --- deadline.c --- */
 

@@ -21,7 +21,7 @@ bool mm__may_end(uint32_t slot, const struct mm__thread_record *thread, uint64_t
 int32_t mm__ending_take(struct mm__thread_record *thread) {
   int32_t status = thread->ending;
   if (status == MM_ERROR_INTERRUPTED && mm__tables.host.interrupt == MM_INTERRUPT_ERROR)
-    thread->deferred &= ~MM__SIGNAL_BIT(SIGINT);
+    mm__deferred_drop(thread, SIGINT);
   return status;
 }
 

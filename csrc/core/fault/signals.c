@@ -1,11 +1,7 @@
-/* core/fault/signals.c - installs our handlers, keeps the host's, and puts asynchronous ones off
- * during calls.
+/* core/fault/signals.c - installs our handlers, and keeps the host's.
  *
- * A host handler must not run on an image's FS: it would find the image's thread-local storage.
- * Blocking all signals around each call costs two system calls. Instead every asynchronous handler
- * that we find is wrapped: outside of a call the wrapper goes straight on to it; inside, it blocks
- * the signal, remembers it, and the gate raises it again when the call has ended.
- * When handlers are looked for that were installed since: mm__gate_look.
+ * Of asynchronous signals every handler that we find is wrapped: core/fault/defer.c. When handlers
+ * are looked for that were installed since: mm__gate_look.
  *
  * Who installs a handler over ours keeps ours, to call it, or to put it back. So what takes its
  * place in turn is another entry of ours, one level up: each entry stands for the handler that it
@@ -175,54 +171,7 @@ bool mm__signals_restore(void) {
   return true;
 }
 
-static void defer(struct mm__thread_record *thread, int signal, const siginfo_t *info,
-                  ucontext_t *context, uint32_t level) {
-  const struct mm__action *previous = &mm__tables.previous[level][signal];
+void mm__signal_keep(int signal, uint32_t level) {
   struct mm__action action = action_of(signal, level);
-  if (previous->flags & SA_RESETHAND) set(signal, &action);
-  uint64_t *mask = (uint64_t *)&context->uc_sigmask;
-  *mask |= MM__SIGNAL_BIT(signal);
-  thread->deferred |= MM__SIGNAL_BIT(signal);
-  if (thread->deferred_count < MM__DEFERRED_LIMIT && (previous->flags & SA_SIGINFO))
-    memcpy(&thread->deferred_info[thread->deferred_count++], info, sizeof *info);
-}
-
-void mm__deferred_handle(int signal, siginfo_t *info, void *context, uint32_t level) {
-  if (MM__IS_CHAINED(context)) {
-    mm__chained(signal, info, context, level);
-    return;
-  }
-  mm__asynchronous(signal, info, context, level);
-}
-
-void mm__asynchronous(int signal, siginfo_t *info, ucontext_t *context, uint32_t level) {
-  uint64_t fs = mm__fs_ask();
-  if (MM__IN_ARENA(fs)) {
-    uint32_t slot = MM__SLOT_OF(fs);
-    struct mm__thread_record *thread = (struct mm__thread_record *)mm__states[slot].owner;
-    if (signal == SIGINT && mm__interrupt_ends() && mm__interrupt(slot, thread, context)) return;
-    defer(thread, signal, info, context, level);
-    return;
-  }
-  const struct mm__action *previous = &mm__tables.previous[level][signal];
-  if (previous->handler == (uint64_t)SIG_DFL)
-    mm__forward(signal, info, context, level);
-  else
-    mm__deliver(previous, signal, info, context);
-}
-
-void mm__deferred_raise(struct mm__thread_record *thread) {
-  uint64_t waiting = thread->deferred, sent = 0;
-  long process = mm__call(SYS_getpid), id = mm__call(SYS_gettid);
-  for (uint32_t i = 0; i < thread->deferred_count; i++) {
-    int signal = thread->deferred_info[i].si_signo;
-    if (!mm__failed(
-            mm__call(SYS_rt_tgsigqueueinfo, process, id, signal, &thread->deferred_info[i])))
-      sent |= MM__SIGNAL_BIT(signal);
-  }
-  for (int signal = 1; signal < MM__SIGNAL_COUNT; signal++)
-    if (waiting & ~sent & MM__SIGNAL_BIT(signal)) mm__call(SYS_tgkill, process, id, signal);
-  thread->deferred = 0;
-  thread->deferred_count = 0;
-  mm__call(SYS_rt_sigprocmask, SIG_UNBLOCK, &waiting, 0, 8);
+  set(signal, &action);
 }
