@@ -5,6 +5,8 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <sched.h>
+#include <spawn.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -386,6 +388,105 @@ static void a_child_finds_the_image_that_another_thread_was_in(void) {
   mm_image_release(free_one);
 }
 
+/* --- children of other kinds: of which pthread_atfork(3) does not tell, or that share this memory --- */
+
+static struct mm_image *calling_back;
+
+/* Nobody told of it; and it goes on with the call that it was made in. */
+static pid_t bare(void) { return (pid_t)syscall(SYS_fork); }
+
+static pid_t spawned(void) {
+  char *arguments[] = {"true", NULL}, *environment[] = {NULL};
+  pid_t child = -1;
+  return posix_spawnp(&child, "true", NULL, NULL, arguments, environment) ? -1 : child;
+}
+
+static int exit_soon(void *unused) {
+  (void)unused;
+  syscall(SYS_getpid);
+  return 0;
+}
+
+static pid_t cloned(void) {
+  static char stack[0x10000] __attribute__((aligned(16)));
+  return clone(exit_soon, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, NULL);
+}
+
+static int exit_status_of(pid_t child) {
+  int status = -1;
+  while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status;
+}
+
+/* In a callback: the child returns from it, too. */
+static bool in_the_child;
+
+static void fork_inside(void *result, void **args, void *how) {
+  pid_t child = (*(pid_t(**)(void))how)();
+  in_the_child = child == 0;
+  *(int *)result = in_the_child ? *(int *)args[0] : 100 * exit_status_of(child);
+}
+
+static void make_a_child(pid_t (**how)(void)) {
+  struct mm_callback *callback;
+  must(mm_callback(calling_back, "int (int)", fork_inside, how, &callback, NULL), NULL);
+  int (*apply)(void *, int) = stub_of(calling_back, "apply");
+  int result = apply(mm_callback_pointer(callback), 5);
+  if (in_the_child) {
+    limit_time();
+    if (result != 6 || CALL_INT(calling_back, "crash") != 0) _exit(1);
+    if (mm_take_fault(NULL) != MM_ERROR_FAULT) _exit(2);
+    if (CALL_INT(calling_back, "counter_next") != 101) _exit(3);
+    _exit(0);
+  }
+  CHECK_EQUAL(1, result);
+  mm_callback_release(callback);
+}
+
+static void a_callback_may_make_any_kind_of_child(void) {
+  pid_t (*kinds[])(void) = {fork, _Fork, bare, spawned, cloned};
+  for (uint32_t strict = 0; strict < 2; strict++) {
+    calling_back =
+        map_with("callback", &(struct mm_map_options){.guard = way.guard, .strict = strict});
+    for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) make_a_child(&kinds[i]);
+    mm_image_release(calling_back);
+  }
+}
+
+/* Beside strict calls: code of the client that the child runs into while it is closed. */
+static volatile bool enough, begun;
+
+static pid_t vforked(void) {
+  pid_t child = vfork();
+  if (child != 0) return child;
+  usleep(2000);
+  _exit(0);
+}
+
+static void *make_children(void *unused) {
+  (void)unused;
+  intptr_t wrong = 0;
+  begun = true;
+  for (unsigned i = 0; !enough; i++) wrong += exit_status_of(i % 2 ? vforked() : cloned()) != 0;
+  return (void *)wrong;
+}
+
+static void a_child_that_shares_the_memory_waits_for_the_end_of_a_strict_call(void) {
+  struct mm_image *image =
+      map_with("math", &(struct mm_map_options){.guard = way.guard, .strict = 1});
+  pthread_t thread;
+  void *wrong;
+  enough = begun = false;
+  pthread_create(&thread, NULL, make_children, NULL);
+  while (!begun) usleep(100); /* a thread that starts blocks SIGSEGV */
+  for (int i = 0; i < CALLS; i++) CHECK_EQUAL(101 + i, CALL_INT(image, "counter_next"));
+  enough = true;
+  pthread_join(thread, &wrong);
+  CHECK_EQUAL(0, (intptr_t)wrong);
+  mm_image_release(image);
+}
+
 /* --- a thread that cannot be armed --- */
 
 /* Keeps Syscall User Dispatch from the calling thread alone. */
@@ -508,6 +609,8 @@ static void all_tests(void) {
   RUN(a_thread_may_end_after_finalize);
   RUN(a_child_of_a_second_thread_calls);
   RUN(a_child_finds_the_image_that_another_thread_was_in);
+  RUN(a_callback_may_make_any_kind_of_child);
+  RUN(a_child_that_shares_the_memory_waits_for_the_end_of_a_strict_call);
   RUN(an_image_that_is_let_go_of_ends_with_the_call_of_another_thread);
   RUN(an_image_that_its_callback_lets_go_of_ends_with_the_call);
   RUN(a_user_that_cannot_connect_takes_nothing_from_others);
