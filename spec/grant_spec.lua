@@ -254,6 +254,11 @@ describe("files", function()
       assert.equal(before, descriptors())
     end)
 
+    it("are not those of a program that the client starts", function()
+      exports.duplicate(open(folder "inside/file"))
+      assert.is_nil(shell.output("ls -l /proc/self/fd"):find("inside/file", 1, true))
+    end)
+
     it("are only so many", function()
       assert.equal(EMFILE, number(exports.open_many(folder "inside/file", 200)))
     end)
