@@ -298,6 +298,8 @@ describe("the launcher", function()
       shell.write(folder "program", shell.read(library))
       shell.output("chmod +x " .. folder "program")
       assert.equal("./program is a shared library, not a program", refusal "./program")
+      local loader = "/lib64/ld-linux-x86-64.so.2" -- has an entry
+      assert.equal(loader .. " is a shared library, not a program", refusal(loader))
     end)
 
     it("a 32-bit program", function()

@@ -285,6 +285,8 @@ describe("mm_fail", function()
       assert.equal(1, image.exports.check(mm.null))
       mm.assert(image:reset())
     end
+    assert.match("check: one [31mline ;", support.error_of(image.exports.check,
+      "one\27[31mline\n").message, 1, true)
     mm.assert(image:unmap())
   end)
 

@@ -500,12 +500,15 @@ LIE(name, memset(facts->server, 'x', sizeof facts->server))
 LIE(reserved, facts->reserved[7] = 1)
 LIE(page_size, facts->page_bytes = 12)
 
-static char *text_of_needs(const struct mm__facts *facts, Elf64_Phdr *loads) {
-  char *head = (char *)(loads - 1) - sizeof(Elf64_Ehdr);
-  return memmem(head, facts->head_bytes, "prints a banner\n", 16);
+static struct mm__head head_of(const struct mm__facts *facts, Elf64_Phdr *loads) {
+  struct mm__head head;
+  const char *start = (const char *)(loads - 1) - sizeof(Elf64_Ehdr);
+  CHECK(mm__head_check(start, facts->head_bytes, file_bytes, &head, NULL) == MM_OK);
+  return head;
 }
-LIE(needs_cut, text_of_needs(facts, loads)[0] = 0)
-LIE(needs_with_escape, text_of_needs(facts, loads)[0] = 27)
+LIE(needs_cut, *(char *)head_of(facts, loads).needs = 0)
+LIE(needs_with_escape, *(char *)head_of(facts, loads).needs = 27)
+LIE(module_outside, ((struct mm__module *)head_of(facts, loads).modules)->high += MM__SLOT_BYTES)
 
 static void names_each_lie(void) {
   lies_about(slot_zero, "slot");
@@ -534,6 +537,7 @@ static void names_each_lie(void) {
   lies_about(needs, "unknown");
   lies_about(needs_cut, "the text of its needs has no end");
   lies_about(needs_with_escape, "control character");
+  lies_about(module_outside, "a module lies outside of its slot");
   lies_about(hooks, "hooks");
   lies_about(hook, "hook");
   lies_about(spare_hook, "hook");
