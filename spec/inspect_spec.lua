@@ -75,6 +75,17 @@ describe("matchmaker inspect", function()
     end
   end)
 
+  it("find every place where bytes open protection keys, in one segment too", function()
+    local path = os.tmpname()
+    shell.write(path, "\15\1\239x\15\1\239\15\174\40\15\174\48") -- the last is XSAVEOPT
+    local list = require "matchmaker.rights" { path = path, segments = {
+      { protection = "r-x", low = 0x1000, offset = 0, file_bytes = 13, owner = "code" } } }
+    os.remove(path)
+    assert.equal(3, #list)
+    assert.same({ address = 0x1004, instruction = "WRPKRU", owner = "code" }, list[2])
+    assert.same({ address = 0x1007, instruction = "XRSTOR", owner = "code" }, list[3])
+  end)
+
   it("names the bytes that would open protection keys, also inside an instruction", function()
     local text = shell.output(command .. "inspect " .. support.image("rights"))
     local entry = facts.of(support.image("rights")).exports[1].address

@@ -128,6 +128,12 @@ describe("a policy", function()
         limit "rules:\n- { images: /, limits: { image_bytes: 8K } }")
       assert.equal("may take 1048576 bytes of memory by policy.yaml:1, not 2097152",
         limit("rules: [ { images: /, limits: { memory: 1M } } ]", { memory = 2 ^ 21 }))
+      for _, text in ipairs { "2M", "1M" } do
+        local other = text == "1M" and "2M" or "1M"
+        assert.equal("may take 1048576 bytes of memory by policy.yaml:2, not 1500000", limit((
+          "limits: { memory: %s }\nrules: [ { images: /, limits: { memory: %s } } ]")
+          :format(text, other), { memory = 1500000 }))
+      end
       assert.equal("its calls may take 500 ms by policy.yaml:1, not 1000",
         limit("rules: [ { images: /, limits: { timeout: 500ms } } ]", { timeout = 1 }))
     end)

@@ -85,17 +85,22 @@ static void ends_the_call_and_runs_the_clients_handler(void) {
   mm_finalize(NULL);
 }
 
+static int interrupt_nap(struct mm_image *image, struct mm_error *error) {
+  struct interrupter interrupter;
+  int milliseconds = 3600000;
+  start(&interrupter, true);
+  int status = call_with(image, "nap", &milliseconds, error);
+  pthread_join(interrupter.thread, NULL);
+  return status;
+}
+
 static void ends_a_call_that_waits_in_the_kernel(void) {
   struct mm_error error;
   handle(on_interrupt, SA_RESTART);
   configure(MM_INTERRUPT_DELIVER);
   struct mm_image *image = map_image("syscall");
   for (int i = 1; i <= 3; i++) {
-    struct interrupter interrupter;
-    int milliseconds = 3600000;
-    start(&interrupter, true);
-    CHECK_EQUAL(MM_ERROR_INTERRUPTED, call_with(image, "nap", &milliseconds, &error));
-    pthread_join(interrupter.thread, NULL);
+    CHECK_EQUAL(MM_ERROR_INTERRUPTED, interrupt_nap(image, &error));
     CHECK_EQUAL(i, handled);
   }
   mm_image_release(image);
@@ -113,6 +118,10 @@ static void is_an_error_and_nothing_else(void) {
   mm_image_release(image);
   image = map_image("gate");
   CHECK_EQUAL(MM_ERROR_INTERRUPTED, interrupt_meeting(image, &error));
+  CHECK_EQUAL(0, handled);
+  mm_image_release(image);
+  image = map_image("syscall");
+  CHECK_EQUAL(MM_ERROR_INTERRUPTED, interrupt_nap(image, &error));
   CHECK_EQUAL(0, handled);
   mm_image_release(image);
   mm_finalize(NULL);
