@@ -69,6 +69,18 @@ describe("matchmaker describe --lua", function()
     assert.is_function(assert((loadstring or load)(text)))
   end)
 
+  it("writes Lua for every image, whatever its exports are called", function()
+    for _, name in ipairs { "text", "typed", "aggregate", "callback", "many", "math" } do
+      local written = shell.output(command .. "describe --lua " .. support.image(name))
+      local exports = assert((loadstring or load)(written))()
+      for export in pairs(support.map(name).exports) do
+        assert.is_function(exports[export], export)
+      end
+    end
+    assert.matches('exports["repeat"] = function(text, count) end',
+      shell.output(command .. "describe --lua " .. support.image("text")), 1, true)
+  end)
+
   it("has classes for records, aliases for enums, callbacks as functions", function()
     for _, line in ipairs {
       "---@class described.point: mm.pointer `struct point`", "---@field x number `double x`",

@@ -101,7 +101,8 @@ local function put_export(all, export, put)
   local result, kind = lua_type(all, type.target), all.types[type.target].kind
   local nullable = kind == "string" or kind == "pointer"
   if result ~= "nil" then put("---@return %s%s", result, nullable and "?" or "") end
-  put("function exports.%s(%s) end\n", export.name, table.concat(names, ", "))
+  local head = KEYWORDS[export.name] and 'exports["%s"] = function' or "function exports.%s"
+  put(head .. "(%s) end\n", export.name, table.concat(names, ", "))
 end
 
 -- Which records are defined somewhere, as others are only named.
