@@ -77,18 +77,22 @@ describe("matchmaker describe --lua", function()
         assert.is_function(exports[export], export)
       end
     end
+    assert.matches("---@param a string|mm.pointer|lightuserdata\n",
+      shell.output(command .. "describe --lua " .. support.image("text")), 1, true)
     assert.matches('exports["repeat"] = function(text, count) end',
       shell.output(command .. "describe --lua " .. support.image("text")), 1, true)
   end)
 
   it("has classes for records, aliases for enums, callbacks as functions", function()
+    local callback = "mm.callback|mm.function|lightuserdata|"
     for _, line in ipairs {
       "---@class described.point: mm.pointer `struct point`", "---@field x number `double x`",
       '---@alias described.unit integer|"METRE"|"FOOT"',
       "---@field part number `float part`",
-      "---@field next described.node `node_t *next`",
-      "---@param compare fun(a1: mm.pointer, a2: mm.pointer): integer",
-      "---@param visit fun(at: described.point, end_: integer)",
+      "---@field next? described.node|lightuserdata `node_t *next`",
+      "---@param compare " .. callback .. "fun(a1: mm.pointer, a2: mm.pointer): integer",
+      "---@field name? string `const char *name`",
+      "---@param visit " .. callback .. "fun(at: described.point, end_: integer)",
       "---@return described.node?", "---@class described.exports",
       "function exports.each(visit, function_) end", "---like qsort\n---second line",
     } do assert.matches(line, text, 1, true) end

@@ -46,6 +46,22 @@ function lua_type(all, index)
   return is_named(target) and lua_type(all, type.target) or "mm.pointer"
 end
 
+local function is_callback(all, type)
+  return type.kind == "pointer" and all.types[type.target].kind == "function"
+end
+
+-- What may stand where a value of the type is wanted: mm.null is light userdata.
+local function taken_type(all, index)
+  local type, plain = all.types[index], lua_type(all, index)
+  if type.kind == "string" then return "string|mm.pointer|lightuserdata" end
+  if type.kind == "complex" then return plain .. "|number" end
+  if is_callback(all, type) then return "mm.callback|mm.function|lightuserdata|" .. plain end
+  return type.kind == "pointer" and plain .. "|lightuserdata" or plain
+end
+
+-- A null pointer comes as nil.
+local function is_nullable(type) return type.kind == "string" or type.kind == "pointer" end
+
 local function comment(text) return (text:gsub("\n", "\n---")) end
 
 local function put_enum(all, type, put)
@@ -58,8 +74,10 @@ end
 local function put_fields(all, type, put)
   for _, field in ipairs(type.members or {}) do
     if field.name then
-      put("---@field %s %s `%s`", field.name, lua_type(all, field.type),
-        declare.spell(all, field.type, field.name))
+      local of = all.types[field.type]
+      local written = of.kind == "string" and lua_type or taken_type -- strings are mostly read
+      put("---@field %s%s %s `%s`", field.name, is_nullable(of) and "?" or "",
+        written(all, field.type), declare.spell(all, field.type, field.name))
     else
       put_fields(all, all.types[field.type], put)
     end
@@ -92,15 +110,16 @@ local function put_export(all, export, put)
   if export.doc then put("---\n---%s", comment(export.doc)) end
   for i, member in ipairs(type.members or {}) do
     names[i] = parameter(member, i)
-    put("---@param %s %s", names[i], lua_type(all, member.type))
+    put("---@param %s %s", names[i], taken_type(all, member.type))
   end
   if type.variadic then
     names[#names + 1] = "..."
     put("---@param ... any")
   end
-  local result, kind = lua_type(all, type.target), all.types[type.target].kind
-  local nullable = kind == "string" or kind == "pointer"
-  if result ~= "nil" then put("---@return %s%s", result, nullable and "?" or "") end
+  local result = lua_type(all, type.target)
+  if result ~= "nil" then
+    put("---@return %s%s", result, is_nullable(all.types[type.target]) and "?" or "")
+  end
   local head = KEYWORDS[export.name] and 'exports["%s"] = function' or "function exports.%s"
   put(head .. "(%s) end\n", export.name, table.concat(names, ", "))
 end

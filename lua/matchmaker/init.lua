@@ -95,10 +95,10 @@ local core = require "matchmaker.core"
 --- until it ends: protection is off meanwhile, and other threads wait
 ---@field buffer fun(self: mm.image, content: integer|string): mm.buffer so many bytes, zero, or those of
 --- a string
----@field new fun(self: mm.image, type: string, content?: any): mm.pointer an object of a C type, from a
---- table of fields, a list of elements, a string for `char`, or whatever fits the type
----@field cast fun(self: mm.image, type: string, pointer: mm.pointer): mm.pointer the same address as
---- an object of another type ("int[10]"), or as another pointer type
+---@field new fun(self: mm.image, type: string, content?: any): any an object of a C type, an
+--- mm.pointer, from a table of fields, a list of elements, a string for `char`, or whatever fits the type
+---@field cast fun(self: mm.image, type: string, pointer: mm.pointer): any the same address as an
+--- object of another type ("int[10]"), or as another pointer type: an mm.pointer
 ---@field string fun(self: mm.image, pointer: mm.pointer, count?: integer): string so many bytes, or
 --- those before the first NUL
 
