@@ -62,6 +62,7 @@ describe("matchmaker describe --c", function()
 end)
 
 describe("matchmaker describe --lua", function()
+  local folder = shell.folders(before_each, after_each)
   local text = shell.output(command .. "describe --lua " .. image)
 
   it("writes definitions that are Lua, and only definitions", function()
@@ -96,6 +97,14 @@ describe("matchmaker describe --lua", function()
       "---@return described.node?", "---@class described.exports",
       "function exports.each(visit, function_) end", "---like qsort\n---second line",
     } do assert.matches(line, text, 1, true) end
+  end)
+
+  it("makes a name of what the image is called", function()
+    for called, name in pairs { ["2nd"] = "_2nd", mm = "_mm", ["a-b c.x"] = "a_b_c_x" } do
+      shell.output(("cp %s %s"):format(image, shell.quote(folder(called .. ".mmi"))))
+      assert.matches("---@class " .. name .. ".exports\n", shell.output(command ..
+        "describe --lua " .. shell.quote(folder(called .. ".mmi"))), 1, true)
+    end
   end)
 
   it("names no class that it does not define", function()

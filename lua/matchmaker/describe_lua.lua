@@ -133,6 +133,12 @@ local function complete_names(all)
   return names
 end
 
+-- What the names of an image's classes begin with: a name, and not that of the module's own classes.
+local function prefix_of(path)
+  local name = facts.name_of(path):gsub("%.[^.]*$", ""):gsub("[^%w_]", "_")
+  return (name == "mm" or name:find("^%d")) and "_" .. name or name
+end
+
 ---@param all mm.facts
 ---@return string
 return function(all)
@@ -140,7 +146,7 @@ return function(all)
   local function put(format, ...)
     out[#out + 1] = select("#", ...) > 0 and format:format(...) or format
   end
-  all.prefix = facts.name_of(all.path):gsub("%.[^.]*$", ""):gsub("[^%w_]", "_")
+  all.prefix = prefix_of(all.path)
   all.complete = complete_names(all)
   put("---@meta %s", all.prefix)
   put("-- What %s exports. Written by `matchmaker describe --lua`; never run.\n",
