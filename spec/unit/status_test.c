@@ -30,7 +30,12 @@ static void all_answer(int status) {
   CHECK_EQUAL(status, mm_image_refused(image, 0, &refusal, &error));
 }
 
+/* All but the list of clients. */
 static void without_a_connection(void) {
+  struct mm_client *clients;
+  uint32_t count;
+  CHECK_EQUAL(MM_OK, mm_clients(&clients, &count, &error));
+  mm_clients_free(clients, count);
   CHECK_EQUAL(MM_ERROR_NOT_CONNECTED, mm_request_map("x", NULL, &image, &error));
   CHECK_EQUAL(MM_ERROR_NOT_CONNECTED, mm_mapped(0, &info, &error));
   CHECK_EQUAL(MM_ERROR_NOT_CONNECTED, mm_take_fault(&error));
