@@ -131,6 +131,8 @@ describe("mediation", function()
     assert.equal("exit", err.kind)
     assert.equal(5, err.exit_status)
     assert.match("end_thread: exit(5)", err.message, 1, true)
+    assert.equal(EPERM, number(exports.open_socket()))
+    assert.is_nil(support.error_of(exports.end_thread, 5).refused) -- in that call
     assert.equal("fault", support.error_of(exports.return_from_signal).kind)
     assert.equal("SIGTERM", support.error_of(exports.signal_process, 0, 15).signal)
   end)
