@@ -24,16 +24,13 @@ long mm__process_exit(struct mm__trap *trap) {
   return 0;
 }
 
-/* The message is one line, with nothing in it that a terminal obeys. */
+/* That the message is one line, with nothing in it that a terminal obeys, mm__fail sees to. */
 long mm__process_fail(struct mm__trap *trap) {
   const char *message = (const char *)trap->arguments[0];
   char *said = mm__states[trap->slot].frame->thread->outcome.said;
   uint32_t most = sizeof trap->thread->seen.outcome.said - 1, length = 0;
   mm__trap_end(trap, MM_ERROR_SERVER, 0, 0);
-  for (; message && message[length] && length < most; length++) {
-    unsigned char c = (unsigned char)message[length];
-    said[length] = c < ' ' || c == 127 ? ' ' : message[length];
-  }
+  for (; message && message[length] && length < most; length++) said[length] = message[length];
   said[length] = 0;
   return 0;
 }
