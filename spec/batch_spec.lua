@@ -78,6 +78,8 @@ for _, guard in ipairs { "pages", "open" } do
         expected[i] = length
       end
       assert.same(expected, image:batch("length", calls))
+      local long = ("x"):rep(30 * 2 ^ 20) -- three are more than a mailbox holds
+      assert.same({ #long, #long, #long }, image:batch("length", { long, long, long }))
       image:unmap()
     end)
 
@@ -214,13 +216,15 @@ for _, guard in ipairs { "pages", "open" } do
 end
 
 -- How often the gate was crossed for a batch of `count` calls.
-local function crossings(image, options, name, count, argument)
+local function crossings(image, options, name, count, argument, before)
   local script = ([[
     local mm = require "matchmaker"
     local image = mm.assert(mm.map("%s/image/%s.mmi", %s))
     local calls = {}
+    %s
     for i = 1, %d do calls[i] = %s end
-    image:batch("%s", calls)]]):format(support.build, image, options, count, argument, name)
+    image:batch("%s", calls)]]):format(support.build, image, options, before or "", count, argument,
+    name)
   local folder = shell.output("mktemp -d")
   local result = shell.run("MM_TRACE=gate " .. shell.lua(script, folder))
   os.execute("rm -rf " .. folder)
@@ -239,6 +243,8 @@ describe("the calls of a batch", function()
     assert.equal(5, crossings("math", "{ timeout = 1000 }", "add", 5, "{ i, 1 }"))
     assert.equal(5, crossings("math", "{ stateless = true }", "add", 5, "{ i, 1 }"))
     assert.equal(5, crossings("text", "{}", "upper", 5, "'kutya'"))
+    assert.equal(5, crossings("math", "{}", "add", 5, "{ i, 1 }",
+      "local kept = image:callback('int (int)', print)"))
     assert.equal(3, crossings("callback", "{}", "apply", 3, "{ function() return 1 end, 1 }"))
   end)
 end)

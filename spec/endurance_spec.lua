@@ -68,6 +68,18 @@ describe("in the long run", function()
     ]]):format(guard, count / 2, count + count / 10))
   end
 
+  local function batches(count)
+    run(([[
+      local image = mm.assert(mm.map(arg[1], { guard = "open" }))
+      local good, bad = {}, { { 1, 2 }, { 1, "x" } }
+      for i = 1, 300 do good[i] = { i, 1 } end
+      steady(%.0f, function()
+        assert(image:batch("add", good)[300] == 301)
+        assert(not pcall(image.batch, image, "add", bad))
+      end)
+    ]]):format(count))
+  end
+
   local function strings(count)
     run(([[
       local length = mm.assert(mm.map(arg[2], { guard = "open" })).exports.length
@@ -165,6 +177,7 @@ describe("in the long run", function()
   it("calls leave nothing behind", function() calls(10000, "open") end)
   it("calls under `pages` leave nothing behind", function() calls(1000, "pages") end)
   it("calls with strings leave nothing behind", function() strings(10000) end)
+  it("batches leave nothing behind", function() batches(300) end)
   it("maps and unmaps leave nothing behind", function() maps(200) end)
   it("images that are collected leave nothing behind", function() collected_maps(200) end)
   it("maps and calls that fail leave nothing behind", function() failures(500) end)

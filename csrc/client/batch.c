@@ -43,20 +43,21 @@ bool mm__batch_suits(const struct mm_function *function, const struct mm__hold *
 
 int mm__batch_make(struct mm_function *function, uint64_t calls, struct mm__batch **result,
                    struct mm_error *error) {
+  const struct mm__core_table *core = mm__core(error);
+  if (!core) return MM_ERROR_NOT_CONNECTED;
   struct mm__batch *batch = calloc(1, sizeof *batch);
-  if (!batch) return mm__fail(error, MM_ERROR_MEMORY, "out of memory for a batch");
-  batch->calling = (struct mm__calling){.core = mm__core(error), .function = function};
-  batch->noted_bytes = mm__noted_bytes(mm__thunk_stack_bytes(function->thunk));
-  batch->limit = calls < CALLS ? (uint32_t)calls : CALLS;
-  batch->calls = calloc(1, bytes_of(batch, batch->limit));
-  int status = batch->calling.core ? MM_OK : MM_ERROR_NOT_CONNECTED;
-  if (status == MM_OK && !batch->calls)
-    status = mm__fail(error, MM_ERROR_MEMORY, "out of memory for a batch");
-  if (status == MM_OK)
+  if (batch) {
+    batch->calling = (struct mm__calling){.core = core, .function = function};
+    batch->noted_bytes = mm__noted_bytes(mm__thunk_stack_bytes(function->thunk));
+    batch->limit = calls < CALLS ? (uint32_t)calls : CALLS;
+    batch->calls = calloc(1, bytes_of(batch, batch->limit));
+  }
+  if (batch && batch->calls) {
     *result = batch;
-  else
-    mm__batch_free(batch);
-  return status;
+    return MM_OK;
+  }
+  free(batch);
+  return mm__fail(error, MM_ERROR_MEMORY, "out of memory for a batch");
 }
 
 bool mm__batch_takes(const struct mm__batch *batch, const struct mm__value *values) {

@@ -76,7 +76,7 @@ static void what_a_call_leaves_does_not_reach_the_next(void) {
   }
   mm_image_release(image);
   image = map_image("rounding");
-  batch_of(image, "rounding_then_down", 0, 5);
+  batch_of(image, "look_then_spoil", 0, 5);
   for (int i = 0; i < 5; i++) CHECK_EQUAL(4 * 2 + 2, results[i]);
   mm_image_release(image);
   image = map_image("gate");

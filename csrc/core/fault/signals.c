@@ -23,6 +23,7 @@ static const int synchronous[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGS
 #define ASYNCHRONOUS (~(SYNCHRONOUS | MM__SIGNAL_BIT(SIGKILL) | MM__SIGNAL_BIT(SIGSTOP)))
 
 static long get(int signal, struct mm__action *action) {
+  *action = (struct mm__action){.handler = 0};
   return mm__call(SYS_rt_sigaction, signal, 0, action, 8);
 }
 
