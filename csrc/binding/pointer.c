@@ -143,10 +143,11 @@ static int subtract(lua_State *L) {
   int64_t size = a->registry->types[a->target].size, bytes = (int64_t)(a->address - b->address);
   bool is_one = a->image == b->image && a->generation == b->generation &&
                 same_target(a, b->registry, b->target);
-  if (!is_one || !size || bytes % size != 0)
-    mm__raise(L, MM_ERROR_TYPE, "the pointers are not of one array");
-  lua_pushinteger(L, (lua_Integer)(bytes / size));
-  return 1;
+  if (is_one && size && bytes % size == 0) {
+    lua_pushinteger(L, (lua_Integer)(bytes / size));
+    return 1;
+  }
+  mm__raise(L, MM_ERROR_TYPE, "the pointers are not of one array");
 }
 
 /* --- what a pointer tells about itself --- */
