@@ -74,9 +74,9 @@ describe("matchmaker describe --lua", function()
     for _, name in ipairs { "text", "typed", "aggregate", "callback", "many", "math" } do
       local written = shell.output(command .. "describe --lua " .. support.image(name))
       local exports = assert((loadstring or load)(written))()
-      for export in pairs(support.map(name).exports) do
-        assert.is_function(exports[export], export)
-      end
+      local mapped = support.map(name)
+      for export in pairs(mapped.exports) do assert.is_function(exports[export], export) end
+      assert.is_true(mapped:unmap())
     end
     assert.matches("---@param a string|mm.pointer|lightuserdata\n",
       shell.output(command .. "describe --lua " .. support.image("text")), 1, true)
