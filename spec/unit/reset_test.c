@@ -2,6 +2,7 @@
 #include "client.h"
 #include "swap.h"
 
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #define PAGE   4096ul
@@ -66,7 +67,8 @@ static void locks_some(void) {
   CHECK_EQUAL(0, mlock2(room + BYTES / 2, 0x10000, MLOCK_ONFAULT));
 }
 
-static void unlocks(void) { CHECK_EQUAL(0, munlockall()); }
+/* By itself: ASan makes libc's a call of nothing. */
+static void unlocks(void) { CHECK_EQUAL(0, syscall(SYS_munlockall)); }
 
 static void discards_some(void) {
   CHECK_EQUAL(0, madvise(field + BYTES / 3 / PAGE * PAGE, BYTES / 4, MADV_DONTNEED));
