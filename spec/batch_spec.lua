@@ -243,6 +243,7 @@ describe("the calls of a batch", function()
     assert.equal(5, crossings("math", "{ timeout = 1000 }", "add", 5, "{ i, 1 }"))
     assert.equal(5, crossings("math", "{ stateless = true }", "add", 5, "{ i, 1 }"))
     assert.equal(5, crossings("text", "{}", "upper", 5, "'kutya'"))
+    assert.equal(5, crossings("aggregate", "{}", "total", 5, "{ 0 }"))
     assert.equal(5, crossings("math", "{}", "add", 5, "{ i, 1 }",
       "local kept = image:callback('int (int)', print)"))
     assert.equal(3, crossings("callback", "{}", "apply", 3, "{ function() return 1 end, 1 }"))

@@ -96,7 +96,7 @@ static void begin(lua_State *L, struct running *running, uint32_t count) {
   struct mm__lua_function *function = lua_touserdata(L, 1);
   struct mm_error error;
   mm__function_bind(L, function);
-  if (!mm__function_is_plain(function) || !mm__batch_suits(function->bound, &running->hold)) return;
+  if (!mm__batch_suits(function->bound, &running->hold)) return;
   if (mm__batch_make(function->bound, count, &running->noted, &error) != MM_OK)
     mm__function_raise(L, function, &error);
 }

@@ -212,9 +212,7 @@ int mm__function_invoke(lua_State *L, struct mm__lua_function *function, int sel
 int mm__image_bind(lua_State *L);
 int mm__request_call(lua_State *L);
 int mm__image_call(lua_State *L);
-/* For batch.c. Whether a call of it, which is bound, takes and gives nothing but scalars and strings. */
-bool mm__function_is_plain(const struct mm__lua_function *function);
-/* Converts the values from `first` to the top for such a call; raises. */
+/* For batch.c: converts the values from `first` to the top for a call that takes no records; raises. */
 void mm__function_arguments(lua_State *L, const struct mm__lua_function *function,
                             struct mm__place *place, int first, struct mm__value *values);
 /* Of its arguments and results; `self`: the index of the function. */
@@ -252,8 +250,6 @@ int mm__image_callback(lua_State *L);
 bool mm__callback_wrap(lua_State *L, int index, const struct mm__place *place, uint32_t wanted);
 /* Frees the callback at `index`, if there is one. */
 void mm__callback_drop(lua_State *L, int index);
-/* Whether values of that type are pointers to functions. */
-bool mm__callback_is_wanted(const struct mm__registry *registry, uint32_t wanted);
 /* Whether there is a callback or an export at `index`, whose address then is the value; raises when
  * it does not fit, and for a plain function. */
 bool mm__callback_from_lua(lua_State *L, int index, const struct mm__place *place, uint32_t wanted,

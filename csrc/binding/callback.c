@@ -273,14 +273,8 @@ int mm__image_callback(lua_State *L) {
 /* A parameter that is a function pointer: the index of the function type. */
 static bool is_function_pointer(const struct mm__registry *registry, uint32_t type,
                                 uint32_t *function) {
-  const struct mm__type *pointer = &registry->types[type];
-  *function = pointer->target;
-  return pointer->kind == MM__POINTER && registry->types[*function].kind == MM__FUNCTION;
-}
-
-bool mm__callback_is_wanted(const struct mm__registry *registry, uint32_t wanted) {
-  uint32_t function;
-  return is_function_pointer(registry, wanted, &function);
+  *function = registry->types[type].target;
+  return mm__points_to_function(registry, &registry->types[type]);
 }
 
 bool mm__callback_wrap(lua_State *L, int index, const struct mm__place *place, uint32_t wanted) {

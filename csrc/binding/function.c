@@ -198,13 +198,6 @@ struct mm__place mm__function_place(const struct mm__lua_function *function, int
                             .link = self};
 }
 
-bool mm__function_is_plain(const struct mm__lua_function *function) {
-  const struct mm__registry *registry = &function->image->handle->registry;
-  for (uint32_t i = 0; i < function->count; i++)
-    if (mm__callback_is_wanted(registry, function->rules[i].type)) return false;
-  return function->record_bytes == 0 && !is_variadic(function);
-}
-
 void mm__function_arguments(lua_State *L, const struct mm__lua_function *function,
                             struct mm__place *place, int first, struct mm__value *values) {
   int got = lua_gettop(L) - first + 1;

@@ -32,13 +32,19 @@ static uint64_t bytes_of(const struct mm__batch *batch, uint32_t calls) {
   return MM__BATCH_BYTES + calls * batch->noted_bytes;
 }
 
+static bool is_variadic(const struct mm_function *function) {
+  return function->image->registry.types[function->export->type].flags & MM__TYPE_VARIADIC;
+}
+
 bool mm__batch_suits(const struct mm_function *function, const struct mm__hold *hold) {
   const struct mm__type *result = mm__result_type(function);
-  if (hold->one_by_one || function->builder || mm__by_value(result) || result->kind == MM__STRING)
-    return false;
-  for (uint32_t i = 0; i < function->type->member_count; i++)
-    if (mm__by_value(mm__parameter_type(function, i))) return false;
-  return !function->image->callbacks;
+  if (hold->one_by_one || function->image->callbacks || is_variadic(function)) return false;
+  if (mm__by_value(result) || result->kind == MM__STRING) return false;
+  for (uint32_t i = 0; i < function->type->member_count; i++) {
+    const struct mm__type *type = mm__parameter_type(function, i);
+    if (mm__by_value(type) || mm__points_to_function(function->registry, type)) return false;
+  }
+  return true;
 }
 
 int mm__batch_make(struct mm_function *function, uint64_t calls, struct mm__batch **result,
@@ -60,13 +66,18 @@ int mm__batch_make(struct mm_function *function, uint64_t calls, struct mm__batc
   return mm__fail(error, MM_ERROR_MEMORY, "out of memory for a batch");
 }
 
-bool mm__batch_takes(const struct mm__batch *batch, const struct mm__value *values) {
-  const struct mm_function *function = batch->calling.function;
+/* What a call's strings take in the mailbox. */
+static uint64_t strings_of(const struct mm_function *function, const struct mm__value *values) {
   uint64_t bytes = 0;
   for (uint32_t i = 0; i < function->type->member_count; i++)
     if (mm__parameter_type(function, i)->kind == MM__STRING && !values[i].generation)
       bytes += values[i].length;
-  return batch->count < batch->limit && bytes <= STRING_BYTES - batch->string_bytes;
+  return bytes;
+}
+
+bool mm__batch_takes(const struct mm__batch *batch, const struct mm__value *values) {
+  return batch->count < batch->limit &&
+         strings_of(batch->calling.function, values) <= STRING_BYTES - batch->string_bytes;
 }
 
 uint32_t mm__batch_count(const struct mm__batch *batch) { return batch->count; }
@@ -100,8 +111,7 @@ int mm__batch_note(struct mm__batch *batch, const struct mm__value *values,
   int status = batch->holds ? MM_OK : begin(batch);
   if (status == MM_OK) status = mm__arguments_stage(&batch->calling, values, arguments, staged);
   if (status != MM_OK) return status;
-  for (uint32_t i = 0; i < count; i++)
-    if (arguments[i] == &staged[i]) batch->string_bytes += values[i].length;
+  batch->string_bytes += strings_of(batch->calling.function, values);
   note(batch, arguments);
   return MM_OK;
 }

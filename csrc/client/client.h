@@ -83,6 +83,12 @@ static inline bool mm__by_value(const struct mm__type *type) {
   return type->kind == MM__STRUCT || type->kind == MM__UNION || type->kind == MM__COMPLEX;
 }
 
+/* Whether they point to functions. */
+static inline bool mm__points_to_function(const struct mm__registry *registry,
+                                          const struct mm__type *type) {
+  return type->kind == MM__POINTER && registry->types[type->target].kind == MM__FUNCTION;
+}
+
 /* Calls with `values`, one per parameter, which the caller has checked for type and range. Strings
  * are copied in; a string result is copied out into memory of this thread, valid until its next
  * call. Errors: as mm_request_call, and MM_ERROR_STALE. */
@@ -96,7 +102,8 @@ int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
 
 /* --- batch.c: many calls of one function in as few crossings as may be, within a hold --- */
 
-/* Whether its calls can be made so: they take and give scalars and strings, and none calls back. */
+/* Whether its calls can be made so: they take scalars and strings, always as many, give scalars, and
+ * none calls back. */
 bool mm__batch_suits(const struct mm_function *function, const struct mm__hold *hold);
 /* For so many calls, some of which are made at a time. MM_ERROR_MEMORY, _NOT_CONNECTED. */
 int mm__batch_make(struct mm_function *function, uint64_t calls, struct mm__batch **batch,
