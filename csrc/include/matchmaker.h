@@ -262,8 +262,8 @@ MM_API int mm_finalize(struct mm_error *error);
  * no_new_privs and takes the process's dumpable attribute (prctl(2)) away. Children inherit the
  * filter, and so do programs that they execute, which cannot map a Matchmaker of their own. All that
  * this header offers goes on to work; after the last mm_finalize the Matchmaker stays mapped, for
- * the next mm_init. A second lockdown does nothing. Errors: MM_ERROR_UNSUPPORTED (no seccomp), MM_ERROR_SYSTEM (refused, or another thread has a filter that
- * this one has not). */
+ * the next mm_init. A second lockdown does nothing. Errors: MM_ERROR_UNSUPPORTED (no seccomp),
+ * MM_ERROR_SYSTEM (refused, or another thread has a filter that this one has not). */
 MM_API int mm_lockdown(struct mm_error *error);
 
 /* Maps the image at `path` copy-on-write at the addresses it was made for. The handle is the
@@ -285,14 +285,14 @@ MM_API int mm_bind(struct mm_image *image, const char *name, const char *expecte
  * with two differences: `result` has the exact type (a narrow integer is not widened), or is NULL
  * where it is not wanted, and strings are copied: a `const char *` argument may point anywhere in the
  * client, and a `const char *` result points to memory of this function's, valid until its next call
- * in this thread. A struct by value is its bytes; pointers in it, `const char *` too, must be the image's own (those in a
- * union are not looked at). A type without bytes, and an argument that is aligned to more than 16
- * bytes, cannot be passed by value: mm_bind refuses them. Errors: MM_ERROR_UNMAPPED, MM_ERROR_OWNER,
- * MM_ERROR_POLICY, MM_ERROR_DEAD, MM_ERROR_LIMIT (the arguments take more than the image has room
- * for, or more than 2,048 threads at once have called images), MM_ERROR_BUSY (in a callback: another
- * thread is in that image, and waits for one that this thread is in); how the call ended:
- * MM_ERROR_FAULT, MM_ERROR_EXIT, MM_ERROR_SERVER, MM_ERROR_CALLBACK, MM_ERROR_DEADLINE,
- * MM_ERROR_INTERRUPTED; MM_ERROR_RESULT. */
+ * in this thread. A struct by value is its bytes; pointers in it, `const char *` too, must be the
+ * image's own (those in a union are not looked at). A type without bytes, and an argument that is
+ * aligned to more than 16 bytes, cannot be passed by value: mm_bind refuses them. Errors:
+ * MM_ERROR_UNMAPPED, MM_ERROR_OWNER, MM_ERROR_POLICY, MM_ERROR_DEAD, MM_ERROR_LIMIT (the arguments
+ * take more than the image has room for, or more than 2,048 threads at once have called images),
+ * MM_ERROR_BUSY (in a callback: another thread is in that image, and waits for one that this
+ * thread is in); how the call ended: MM_ERROR_FAULT, MM_ERROR_EXIT, MM_ERROR_SERVER,
+ * MM_ERROR_CALLBACK, MM_ERROR_DEADLINE, MM_ERROR_INTERRUPTED; MM_ERROR_RESULT. */
 MM_API int mm_request_call(struct mm_function *function, void *result, void **args,
                            struct mm_error *error);
 

@@ -31,8 +31,8 @@ mm__batch_enter:
     .size mm__batch_enter, . - mm__batch_enter
 
 /* In the frame: rdi = the batch, rsi = how many calls, rdx = the export, rcx = where a word is that
- * ends it when it is not 0, r8 = itself. On the stack nothing but the return address. In rax: how many calls have
- * returned. */
+ * ends it when it is not 0, r8 = itself. On the stack nothing but the return address. In rax: how
+ * many calls have returned. */
     .type mm__batch_run, @function
     .p2align 4
 mm__batch_run:
