@@ -14,8 +14,10 @@
 
 #include <sys/mman.h>
 
-#define CLASSES   64u
-#define GAP_BYTES (4 * (uint64_t)MM__PAGE) /* pieces this close become one */
+#define CLASSES 64u
+/* Pieces this close become one: what another piece costs, these pages cost, too, where all are
+ * resident; and code mostly is, because the kernel maps 16 pages around a fault (fault_around_bytes). */
+#define GAP_BYTES (16 * (uint64_t)MM__PAGE)
 #define GROWTH_BYTES                                                                               \
   (64 * (uint64_t)MM__PAGE) /* the most that is opened ahead of a growing piece */
 /* So many pages are flushed one by one; for more the kernel empties the TLB (Linux, arch/x86/mm/tlb.c:
