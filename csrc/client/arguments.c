@@ -80,3 +80,24 @@ int mm__arguments_stage(const struct mm__calling *calling, const struct mm__valu
   }
   return status;
 }
+
+/* An argument as the caller of the C interface has it, by its exact type. */
+static void read_argument(const struct mm__type *type, void *from, struct mm__value *value) {
+  memset(value, 0, sizeof *value);
+  if (mm__by_value(type)) {
+    value->as.bytes = from;
+    return;
+  }
+  memcpy(&value->as, from, type->size);
+  if (type->kind == MM__STRING && value->as.string) value->length = strlen(value->as.string);
+}
+
+int mm__arguments_read(const struct mm_function *function, void **args, struct mm__value *values,
+                       struct mm_error *error) {
+  for (uint32_t i = 0; i < function->type->member_count; i++) {
+    if (!args || !args[i])
+      return mm__argument_refuse(function, i, error, MM_ERROR_NULL, "is not given");
+    read_argument(mm__parameter_type(function, i), args[i], &values[i]);
+  }
+  return MM_OK;
+}

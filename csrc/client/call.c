@@ -168,31 +168,17 @@ void mm__image_let_go(const struct mm__hold *hold) {
   if (core) core->leave(hold);
 }
 
-/* An argument as the caller of the C interface has it, by its exact type. */
-static void read_argument(const struct mm__type *type, void *from, struct mm__value *value) {
-  memset(value, 0, sizeof *value);
-  if (mm__by_value(type)) {
-    value->as.bytes = from;
-    return;
-  }
-  memcpy(&value->as, from, type->size);
-  if (type->kind == MM__STRING && value->as.string) value->length = strlen(value->as.string);
-}
-
 int mm_request_call(struct mm_function *function, void *result, void **args,
                     struct mm_error *error) {
   if (!function || (!args && function->type->member_count))
     return mm__fail(error, MM_ERROR_NULL, "mm_request_call got a null pointer");
-  uint32_t count = function->type->member_count;
-  struct mm__value values[count + 1], returned;
-  for (uint32_t i = 0; i < count; i++) {
-    if (!args[i]) return mm__argument_refuse(function, i, error, MM_ERROR_NULL, "is not given");
-    read_argument(mm__parameter_type(function, i), args[i], &values[i]);
-  }
+  struct mm__value values[function->type->member_count + 1], returned;
+  int status = mm__arguments_read(function, args, values, error);
+  if (status != MM_OK) return status;
   /* A callback may release the image: then there is no function any more. */
   const struct mm__type type = *mm__result_type(function);
   returned.as.bytes = result;
-  int status = mm__function_call(function, values, &returned, error);
+  status = mm__function_call(function, values, &returned, error);
   if (status == MM_OK && result && !mm__by_value(&type)) memcpy(result, &returned.as, type.size);
   return status;
 }

@@ -42,6 +42,11 @@ int mm__argument_refuse(const struct mm_function *function, uint32_t index, stru
 int mm__arguments_stage(const struct mm__calling *calling, const struct mm__value *values,
                         void **arguments, const char **staged);
 
+/* The arguments of one call as mm_request_call gets them, by their exact types; `values` has room for
+ * one a parameter. MM_ERROR_NULL. */
+int mm__arguments_read(const struct mm_function *function, void **args, struct mm__value *values,
+                       struct mm_error *error);
+
 /* --- call.c --- */
 
 /* The image could not be taken, with this status: says of what, and why. */

@@ -296,6 +296,23 @@ MM_API int mm_bind(struct mm_image *image, const char *name, const char *expecte
 MM_API int mm_request_call(struct mm_function *function, void *result, void **args,
                            struct mm_error *error);
 
+/* Makes `count` calls of one function, in order, for one opening of the guard: call number i as
+ * mm_request_call makes it with args[i] and results[i]. `results` may be NULL, and so may each of
+ * them. Where nothing has to be done between two calls, up to 256 share one crossing (docs/gate.md).
+ * The first call that fails ends it; `*done`, unless NULL, is how many have returned before it; the
+ * results of those that shared its crossing are not stored. Other threads wait meanwhile. Errors:
+ * those of mm_request_call; MM_ERROR_ARGUMENT (results of type `const char *` are wanted: there is
+ * room for one). */
+MM_API int mm_request_batch(struct mm_function *function, size_t count, void **results,
+                            void ***args, size_t *done, struct mm_error *error);
+
+/* Calls `run` with the image's guard left open between the calls that it makes: what they open stays
+ * open until it returns, or a call faults. The price of protection is paid once, and protection is
+ * off meanwhile. Other threads wait. `run` may not leave by longjmp or an exception. Errors, before
+ * `run` was called: MM_ERROR_UNMAPPED, MM_ERROR_DEAD, MM_ERROR_BUSY (as mm_request_call). */
+MM_API int mm_open(struct mm_image *image, void (*run)(void *user), void *user,
+                   struct mm_error *error);
+
 /* Memory inside the image, for what a call gets a pointer to. mm_allocate gives `bytes` of it,
  * zeroed, aligned to 16, until mm_free, a reset (a fault resets, too) or the end of the mapping. The
  * image may write to it, and so may its client through mm_write; with MM_GUARD_PAGES the client's
