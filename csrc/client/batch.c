@@ -85,7 +85,7 @@ uint32_t mm__batch_count(const struct mm__batch *batch) { return batch->count; }
 static int begin(struct mm__batch *batch) {
   struct mm__calling *calling = &batch->calling;
   const struct mm_image *image = calling->function->image;
-  int status = calling->core->enter(image->slot, image->serial, &calling->hold, calling->error);
+  int status = calling->core->enter(image->slot, image->serial, 0, &calling->hold, calling->error);
   if (status != MM_OK) return mm__call_not_entered(calling, status);
   batch->holds = true;
   return MM_OK;

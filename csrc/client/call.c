@@ -139,7 +139,7 @@ int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
   struct mm__calling calling = {mm__core(error), function, {0}, error};
   if (!calling.core) return MM_ERROR_NOT_CONNECTED;
   mm__image_use(image);
-  int status = calling.core->enter(image->slot, image->serial, &calling.hold, error);
+  int status = calling.core->enter(image->slot, image->serial, timeout_ns, &calling.hold, error);
   if (status != MM_OK) {
     mm__call_not_entered(&calling, status);
     mm__image_drop(image);
@@ -158,7 +158,7 @@ int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
 int mm__image_keep_open(struct mm_image *image, struct mm__hold *hold, struct mm_error *error) {
   const struct mm__core_table *core = mm__core(error);
   if (!core) return MM_ERROR_NOT_CONNECTED;
-  int status = core->enter(image->slot, image->serial, hold, error);
+  int status = core->enter(image->slot, image->serial, MM__FOR_EVER, hold, error);
   if (status == MM_OK) core->keep_open(hold);
   return status;
 }

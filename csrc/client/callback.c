@@ -181,7 +181,7 @@ static int give_string(struct calling *calling, struct mm__value *result) {
                                     &calling->error);
   if (status != MM_OK) return status;
   struct mm_image *image = calling->callback->image;
-  status = calling->core->enter(image->slot, image->serial, &after, &calling->error);
+  status = calling->core->enter(image->slot, image->serial, MM__FOR_EVER, &after, &calling->error);
   if (status != MM_OK) return status;
   calling->hold.mailbox_mark = after.mailbox_mark;
   calling->core->leave(&after);
@@ -250,7 +250,8 @@ static int run(struct calling *calling, void *bytes, void *result, void **argume
   struct mm__value values[type->type->member_count + 1], returned;
   memset(&returned, 0, sizeof returned);
   if (mm__by_value(&type->registry->types[type->type->target])) returned.as.bytes = bytes;
-  int status = calling->core->enter(image->slot, image->serial, &calling->hold, &calling->error);
+  int status = calling->core->enter(image->slot, image->serial, MM__FOR_EVER, &calling->hold,
+                                    &calling->error);
   if (status != MM_OK) return status;
   status = take_arguments(calling, arguments, values);
   if (status == MM_OK) status = callback->run(callback, values, &returned, &calling->error);

@@ -38,12 +38,19 @@ static void find_place(struct mm_image *image, struct mm_error *error) {
   find_symbol(image, head, error);
 }
 
+/* A call whose turn did not come in time leaves the image as it is. */
+static bool is_dead(const struct mm_image *image) {
+  const struct mm__core_table *core = mm__core(NULL);
+  struct mm_image_info info;
+  return image && core && core->list(image->slot, &info, NULL) == MM_OK && info.dead;
+}
+
 /* "crash: SIGSEGV writing 0x0 in crash+0x4 (server); the image was reset" */
 void mm__fault_explain(struct mm_image *image, struct mm_error *error) {
   char what[sizeof error->message], place[300] = "";
   bool ended = mm__ends_call(error->status);
   bool fault = ended && error->status != MM_ERROR_EXIT && error->status != MM_ERROR_SERVER &&
-               (error->status != MM_ERROR_CALLBACK || error->instruction);
+               (error->status == MM_ERROR_FAULT || error->instruction);
   if (image && ended) find_place(image, error);
   if (fault && error->symbol[0])
     snprintf(place, sizeof place, " in %s+0x%lx%s%s%s", error->symbol, error->offset,
@@ -54,7 +61,8 @@ void mm__fault_explain(struct mm_image *image, struct mm_error *error) {
   memcpy(what, error->message, sizeof what);
   const char *after = !ended             ? ""
                       : error->was_reset ? "; the image was reset"
-                                         : "; the image is dead";
+                      : is_dead(image)   ? "; the image is dead"
+                                         : "";
   snprintf(error->message, sizeof error->message, "%s%s%.511s%s%s", error->export_name,
            error->export_name[0] ? ": " : "", what, place, after);
 }

@@ -106,7 +106,7 @@ int mm__inspect_mapped(struct mm_image *image, struct mm__inspection *inspection
   struct mm__hold hold;
   memset(inspection, 0, sizeof *inspection);
   if (!core) return MM_ERROR_NOT_CONNECTED;
-  int status = core->enter(image->slot, image->serial, &hold, error);
+  int status = core->enter(image->slot, image->serial, MM__FOR_EVER, &hold, error);
   if (status != MM_OK) return status;
   status = core->head(image->slot, image->serial, &head, error);
   uint64_t bytes = status == MM_OK ? head->facts->head_bytes : 0, file_bytes = 0;

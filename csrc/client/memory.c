@@ -13,7 +13,7 @@ static int enter(struct access *access, struct mm_image *image, uint32_t generat
                  struct mm_error *error) {
   access->core = mm__core(error);
   if (!access->core) return MM_ERROR_NOT_CONNECTED;
-  int status = access->core->enter(image->slot, image->serial, &access->hold, error);
+  int status = access->core->enter(image->slot, image->serial, MM__FOR_EVER, &access->hold, error);
   if (status != MM_OK || !generation || generation == access->hold.generation) return status;
   access->core->leave(&access->hold);
   return mm__fail(error, MM_ERROR_STALE, "it is from before the image was reset");

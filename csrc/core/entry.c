@@ -196,14 +196,15 @@ static uint32_t one_by_one(const struct mm__record *record, const struct mm__sta
          mm__tables.host.signals == MM_SIGNALS_MASK;
 }
 
-static int enter(uint32_t slot, uint64_t serial, struct mm__hold *hold, struct mm_error *error) {
+static int enter(uint32_t slot, uint64_t serial, uint64_t wait_ns, struct mm__hold *hold,
+                 struct mm_error *error) {
   struct mm__thread_record *thread;
   int status = mm__thread_find(&thread, error);
   if (status != MM_OK) return status;
   const struct mm__record *record = mm__record_of(slot, serial);
   if (!record) return gone(error);
   struct mm__state *state = &mm__states[slot];
-  status = mm__image_enter(state, thread, 1);
+  status = mm__image_enter(state, thread, mm__gate_patience(thread, record, wait_ns));
   if (status != MM_OK) return mm__turn_failed(record->path, status, error);
   if (record->serial != serial)
     status = gone(error);

@@ -21,7 +21,7 @@ static void free_image(uint32_t slot) {
   struct mm__state *state = &mm__states[slot];
   state->frame = 0;
   state->depth = state->holds = state->kept_open = 0;
-  state->timeout_ns = 0;
+  state->timeout_ns = state->waited_ns = 0;
   state->guard_open = MM__OPEN_ALL; /* or half open, or half closed */
   state->all_written = 1;
   mm__guard_close(&mm__tables.records[slot], state);

@@ -11,7 +11,7 @@
 #include "image/check.h"
 #include "matchmaker.h"
 
-#define MM__CORE_VERSION 2
+#define MM__CORE_VERSION 3
 #define MM__CORE_MAGIC   0x72656b616d68634dull /* "Mchmaker" */
 
 /* What a host lends of each of its threads, in static thread-local storage that starts as zero:
@@ -102,6 +102,8 @@ struct mm__thread {
 /* Around a fork(2), in the thread that forks: pthread_atfork(3). */
 enum mm__fork { MM__FORK_PREPARE, MM__FORK_PARENT, MM__FORK_CHILD };
 
+#define MM__FOR_EVER (~0ul) /* of a time in ns: none */
+
 /* An image taken for this thread: nobody else calls, resets or unmaps it until `leave`. */
 struct mm__hold {
   struct mm__thread *thread; /* its outcome.status tells how a call through a stub ended */
@@ -154,8 +156,11 @@ struct mm__core_table {
    * For a variadic export it may be one call of it: mm__type_calls. Gives the stub's address. */
   int (*bind)(uint32_t slot, uint64_t serial, uint32_t index, const struct mm__registry *expected,
               uint32_t type, void **stub, struct mm_error *error);
-  /* Takes the image for this thread, waiting for its turn; holds nest. MM_ERROR_UNMAPPED, _DEAD. */
-  int (*enter)(uint32_t slot, uint64_t serial, struct mm__hold *hold, struct mm_error *error);
+  /* Takes the image for this thread, waiting for its turn; holds nest. `wait_ns`: for so long at
+   * most, as a part of the first call's time; 0: what the image gives a call. MM_ERROR_UNMAPPED,
+   * _DEAD, _DEADLINE. */
+  int (*enter)(uint32_t slot, uint64_t serial, uint64_t wait_ns, struct mm__hold *hold,
+               struct mm_error *error);
   void (*leave)(const struct mm__hold *hold);
   /* Within a hold: what its calls open stays open until it ends, or until a fault. */
   void (*keep_open)(const struct mm__hold *hold);

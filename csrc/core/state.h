@@ -108,6 +108,7 @@ struct mm__state {
   uint32_t piece_count;
   uint32_t stack_bytes; /* of the next call's arguments; 0: as its export says */
   uint64_t timeout_ns;  /* of the calls in this hold; 0: the image's own */
+  uint64_t waited_ns;   /* for it, of the time that the first call of this hold may take */
   uint32_t rest;        /* PROT_ bits that pages keep at rest */
   uint32_t is_used;     /* a call ran since the last reset */
   uint32_t kept_open;   /* the guard stays open until the hold ends */

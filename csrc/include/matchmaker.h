@@ -180,7 +180,7 @@ struct mm_map_options {
   uint64_t memory_bytes;  /* new memory the image may take beyond its snapshot; 0: 1 GiB */
   uint32_t dead_on_fault; /* 1: a fault leaves the image unusable instead of reset */
   uint32_t verify;        /* 1: check the digest of the whole file, not only of its head */
-  uint64_t timeout_ns;    /* of one call, with all the calls inside it; 0: none */
+  uint64_t timeout_ns;    /* of one call, those inside it and the wait for its turn; 0: none */
   const struct mm_grant_files *files; /* folders that the image may use; read by the call only */
   uint32_t file_count;
   uint32_t sealed;    /* 1: not readable at rest, and never in a core dump */

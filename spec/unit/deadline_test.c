@@ -1,9 +1,11 @@
 /* Calls that may take only so long, as a C client sees them: every way to keep signals away, with
  * and without what the machine has. */
 #include <pthread.h>
+#include <semaphore.h>
 #include <time.h>
 
 #include "client.h"
+#include "client/client.h"
 
 #define MILLISECOND 1000000ul
 
@@ -100,6 +102,90 @@ static void is_that_of_the_outermost_call(void) {
   mm_image_release(inner);
 }
 
+/* --- while another thread is in the image: in a callback, until it is let go --- */
+
+static sem_t is_inside, may_leave;
+
+static void stay(void *result, void **arguments, void *user) {
+  (void)result, (void)arguments, (void)user;
+  sem_post(&is_inside);
+  while (sem_wait(&may_leave)) {
+  }
+}
+
+static void *call_in_a_thread(void *image) {
+  struct mm_error error;
+  struct mm_callback *callback;
+  must(mm_callback(image, "void (void)", stay, NULL, &callback, &error), &error);
+  void *function = mm_callback_pointer(callback);
+  void *arguments[] = {&function, &(int){1}};
+  int status = mm_request_call(function_of(image, "times"), &(int){0}, arguments, NULL);
+  mm_callback_release(callback);
+  return (void *)(intptr_t)status;
+}
+
+static pthread_t occupy(struct mm_image *image) {
+  pthread_t thread;
+  sem_init(&is_inside, 0, 0);
+  sem_init(&may_leave, 0, 0);
+  pthread_create(&thread, NULL, call_in_a_thread, image);
+  while (sem_wait(&is_inside)) {
+  }
+  return thread;
+}
+
+static int vacate(pthread_t thread) {
+  void *status;
+  sem_post(&may_leave);
+  pthread_join(thread, &status);
+  return (int)(intptr_t)status;
+}
+
+static void ends_a_call_that_waits_for_its_turn(void) {
+  struct mm_image *image = map_limited("callback", 20 * MILLISECOND);
+  struct mm_error error;
+  pthread_t other = occupy(image);
+  for (int i = 0; i < 3; i++) {
+    CHECK_EQUAL(MM_ERROR_DEADLINE, call(image, "counter_next", &error));
+    CHECK(strcmp(error.message, "counter_next: the call took longer than it may") == 0);
+    CHECK_EQUAL(0, error.was_reset);
+    CHECK_EQUAL(0, CALL_INT(image, "counter_next"));
+    CHECK_EQUAL(MM_ERROR_DEADLINE, mm_take_fault(&error));
+    CHECK(strcmp(error.message, "counter_next: the call took longer than it may") == 0);
+  }
+  CHECK_EQUAL(MM_ERROR_DEADLINE, vacate(other));
+  CHECK_EQUAL(101, CALL_INT(image, "counter_next"));
+  mm_image_release(image);
+}
+
+static void of_one_call_ends_its_wait(void) {
+  struct mm_image *image = map_image("callback");
+  struct mm_error error;
+  struct mm__value result;
+  pthread_t other = occupy(image);
+  struct mm_function *next = function_of(image, "counter_next");
+  CHECK_EQUAL(MM_ERROR_DEADLINE,
+              mm__function_call_within(next, 20 * MILLISECOND, NULL, &result, &error));
+  CHECK_EQUAL(MM_OK, vacate(other));
+  CHECK_EQUAL(101, CALL_INT(image, "counter_next"));
+  mm_image_release(image);
+}
+
+static void ends_a_call_whose_inner_call_waits(void) {
+  struct mm_image *outer = map_limited("nested", 20 * MILLISECOND), *image = map_image("callback");
+  struct mm_error error;
+  uint64_t next = (uint64_t)stub_of(image, "counter_next");
+  void *arguments[] = {&next, &(int){0}};
+  pthread_t other = occupy(image);
+  CHECK_EQUAL(MM_ERROR_DEADLINE,
+              mm_request_call(function_of(outer, "call_at"), &(int){0}, arguments, &error));
+  CHECK_EQUAL(1, error.was_reset);
+  CHECK_EQUAL(MM_OK, vacate(other));
+  CHECK_EQUAL(101, CALL_INT(image, "counter_next"));
+  mm_image_release(image);
+  mm_image_release(outer);
+}
+
 static void all_tests(void) {
   connect_client();
   RUN(ends_a_call_that_never_ends);
@@ -107,6 +193,9 @@ static void all_tests(void) {
   RUN(leaves_the_mask_as_it_was);
   RUN(reaches_a_thread_that_blocks_every_signal);
   RUN(does_not_disturb_the_clients_own_sleep);
+  RUN(ends_a_call_that_waits_for_its_turn);
+  RUN(of_one_call_ends_its_wait);
+  RUN(ends_a_call_whose_inner_call_waits);
   CHECK_EQUAL(MM_OK, mm_finalize(NULL));
   CHECK_EQUAL(0, timers());
 }

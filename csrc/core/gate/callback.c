@@ -11,8 +11,7 @@
 
 const char mm__callback_freed[] = "called a callback that was freed";
 
-/* The image's call ends, in ordinary context and on the image's FS, as a fault in it would end it. */
-static _Noreturn void end(uint32_t slot, const struct mm__outcome *outcome) {
+_Noreturn void mm__gate_end(uint32_t slot, const struct mm__outcome *outcome) {
   uint64_t mask = 0;
   mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &mm__asynchronous_mask, &mask, 8);
   mm__callback_end(mm__fault_keep(slot, outcome, mask));
@@ -20,7 +19,8 @@ static _Noreturn void end(uint32_t slot, const struct mm__outcome *outcome) {
 
 static _Noreturn void refuse(const struct mm__callback_frame *frame, const char *why) {
   uint64_t caller = *(const uint64_t *)(frame->caller_stack - 8);
-  end(frame->slot,
+  mm__gate_end(
+      frame->slot,
       &(struct mm__outcome){.status = MM_ERROR_CALLBACK, .instruction = caller - 1, .text = why});
 }
 
@@ -129,7 +129,7 @@ void mm__callback_finish(struct mm__callback_frame *frame) {
                                    .text = "a call into it from its callback ended in a fault"};
   else if (thread->ending)
     outcome = (struct mm__outcome){.status = mm__ending_take(thread)};
-  if (outcome.status != MM_OK) end(frame->slot, &outcome);
+  if (outcome.status != MM_OK) mm__gate_end(frame->slot, &outcome);
 }
 
 void mm__callback_fail(const char *text) {

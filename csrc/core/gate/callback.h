@@ -79,6 +79,8 @@ void mm__callback_cross(struct mm__callback_frame *frame);
 void mm__callback_finish(struct mm__callback_frame *frame);
 /* Goes where the fault handler would land. */
 _Noreturn void mm__callback_end(struct mm__frame *frame);
+/* The image's call ends, in ordinary context and on the image's FS, as a fault in it would end it. */
+_Noreturn void mm__gate_end(uint32_t slot, const struct mm__outcome *outcome);
 extern const uint8_t mm__callback_page[MM__PAGE];
 
 /* The call table's part. */

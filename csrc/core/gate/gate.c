@@ -4,6 +4,7 @@
 
 #include "core/fault/fault.h"
 #include "core/gate/batch.h"
+#include "core/gate/callback.h"
 #include "core/guard/guard.h"
 #include "core/guard/keys.h"
 #include "core/guard/strict.h"
@@ -22,13 +23,13 @@ const uint64_t mm__asynchronous_mask =
     ~(MM__SIGNAL_BIT(SIGSEGV) | MM__SIGNAL_BIT(SIGBUS) | MM__SIGNAL_BIT(SIGFPE) |
       MM__SIGNAL_BIT(SIGILL) | MM__SIGNAL_BIT(SIGTRAP) | MM__SIGNAL_BIT(SIGSYS));
 
-int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, int wait) {
+int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, uint64_t wait_ns) {
   if (__atomic_load_n(&state->owner, __ATOMIC_RELAXED) == &thread->seen) {
     state->holds++;
     return MM_OK;
   }
   if (!mm__turn_try(state)) {
-    int status = wait ? mm__turn_wait(state, thread) : MM_ERROR_BUSY;
+    int status = wait_ns ? mm__turn_wait(state, thread, wait_ns) : MM_ERROR_BUSY;
     if (status != MM_OK) return status;
   }
   __atomic_store_n(&state->owner, &thread->seen, __ATOMIC_RELAXED);
@@ -53,7 +54,7 @@ void mm__image_leave(struct mm__state *state) {
   const struct mm__record *record = &mm__tables.records[state - mm__states];
   if (record->stateless && state->holds == 1) mm__image_settle(state);
   if (--state->holds) return;
-  state->timeout_ns = 0;
+  state->timeout_ns = state->waited_ns = 0;
   if (state->kept_open) {
     state->kept_open = 0;
     mm__guard_close(record, state);
@@ -83,6 +84,19 @@ static uint64_t refuse(struct mm__thread_record *thread, uint32_t slot, uint32_t
   return 0;
 }
 
+/* The turn of `frame`'s call did not come. If that is because the call that this one was to be made
+ * in has to end, it ends here: of zeros its image would make what it likes. */
+static uint64_t give_up(struct mm__thread_record *thread, const struct mm__frame *frame,
+                        int32_t status) {
+  if (MM__IN_ARENA(frame->host_fs) && thread->ending) {
+    uint64_t caller = *(const uint64_t *)(frame->caller_stack - 8);
+    mm__gate_end(
+        MM__SLOT_OF(frame->host_fs),
+        &(struct mm__outcome){.status = mm__ending_take(thread), .instruction = caller - 1});
+  }
+  return refuse(thread, frame->slot, frame->export_index, status);
+}
+
 /* The thread that calls: from its anchor, or, when the caller is itself an image, from who is
  * inside that image. */
 static struct mm__thread_record *caller(uint64_t fs) {
@@ -105,11 +119,14 @@ static void link_frame(struct mm__frame *frame, struct mm__state *state,
   thread->seen.depth++;
 }
 
-/* A thread's outermost call decides how long it may take. */
+/* A thread's outermost call decides how long it may take. It began before its turn came. */
 static bool limit(struct mm__thread_record *thread, const struct mm__record *record,
-                  const struct mm__state *state) {
+                  struct mm__state *state) {
   uint64_t timeout_ns = state->timeout_ns ? state->timeout_ns : record->timeout_ns;
-  return thread->seen.depth != 0 || timeout_ns == 0 || mm__deadline_arm(thread, timeout_ns);
+  if (thread->seen.depth != 0 || timeout_ns == 0) return true;
+  uint64_t waited_ns = state->waited_ns;
+  state->waited_ns = 0;
+  return mm__deadline_arm(thread, timeout_ns > waited_ns ? timeout_ns - waited_ns : 1);
 }
 
 static bool look_at_all(struct mm__thread_record *thread) {
@@ -230,8 +247,8 @@ __attribute__((flatten)) uint64_t mm__gate_prepare(struct mm__frame *frame, uint
                   mm__tables.host.look;
   if (may_look && !MM__IN_ARENA(fs) && !look(record, state, thread))
     return refuse(thread, frame->slot, frame->export_index, MM_ERROR_SYSTEM);
-  int32_t status = mm__image_enter(state, thread, 1);
-  if (status != MM_OK) return refuse(thread, frame->slot, frame->export_index, status);
+  int32_t status = mm__image_enter(state, thread, mm__gate_patience(thread, record, 0));
+  if (status != MM_OK) return give_up(thread, frame, status);
   frame->stack_bytes = state->stack_bytes;
   state->stack_bytes = 0;
   status = admit(record, state, frame);

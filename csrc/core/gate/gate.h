@@ -39,11 +39,19 @@ void mm__gate_probe(const void *frame, uint32_t slot);
  * SIGSYS, and the mask. False: the kernel refused. */
 bool mm__gate_look(struct mm__thread_record *thread, bool first, bool always);
 
-/* Takes an image for this thread, and lets go of it; counted. Errors of enter: MM_ERROR_BUSY, when
- * `wait` is 0, or the thread that is inside waits for an image that this one holds; the status with
- * which the call that this thread is in has to end, when that came up meanwhile. */
-int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, int wait);
+/* Takes an image for this thread, waiting for `wait_ns` at most, and lets go of it; counted. Errors
+ * of enter: MM_ERROR_BUSY, when that is 0, or the thread that is inside waits for an image that this
+ * one holds; MM_ERROR_DEADLINE, when it was not enough; the status with which the call that this
+ * thread is in has to end, when that came up meanwhile. */
+int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, uint64_t wait_ns);
 void mm__image_leave(struct mm__state *state);
+/* How long a call that may take `timeout_ns` (0: as long as the image's may) waits for its turn: a
+ * call inside of another as long as that one may take, which ends the wait itself. */
+static inline uint64_t mm__gate_patience(const struct mm__thread_record *thread,
+                                         const struct mm__record *record, uint64_t timeout_ns) {
+  if (!timeout_ns) timeout_ns = record->timeout_ns;
+  return timeout_ns && !thread->seen.depth ? timeout_ns : MM__FOR_EVER;
+}
 /* --- turn.c --- */
 static inline bool mm__turn_try(struct mm__state *state) {
   uint32_t unlocked = 0;
@@ -51,7 +59,7 @@ static inline bool mm__turn_try(struct mm__state *state) {
                                      __ATOMIC_RELAXED);
 }
 /* Waits for an image's lock, and takes it. Errors: as mm__image_enter. */
-int mm__turn_wait(struct mm__state *state, struct mm__thread_record *thread);
+int mm__turn_wait(struct mm__state *state, struct mm__thread_record *thread, uint64_t wait_ns);
 /* Lets go of it. */
 void mm__turn_pass(struct mm__state *state);
 static inline void mm__turn_end(struct mm__state *state) {

@@ -17,7 +17,8 @@
 
 const char mm__turn_circle[] = "two images wait for each other";
 
-#define SLEEP_NS 10000000
+#define SLEEP_NS  10000000ul
+#define SECOND_NS 1000000000ul
 
 uint32_t mm__turn_lock;
 
@@ -50,20 +51,35 @@ static void renounce(struct mm__thread_record *thread) {
   mm__unlock(&mm__turn_lock);
 }
 
-int mm__turn_wait(struct mm__state *state, struct mm__thread_record *thread) {
+static uint64_t now(void) {
+  struct timespec time = {0, 0};
+  mm__call(SYS_clock_gettime, CLOCK_MONOTONIC, &time);
+  return (uint64_t)time.tv_sec * SECOND_NS + (uint64_t)time.tv_nsec;
+}
+
+static void sleep_until_passed(struct mm__state *state, uint64_t longest_ns) {
+  struct timespec longest = {0, (long)(longest_ns < SLEEP_NS ? longest_ns : SLEEP_NS)};
+  mm__call(SYS_futex, &state->lock, FUTEX_WAIT_PRIVATE, 1, &longest);
+}
+
+int mm__turn_wait(struct mm__state *state, struct mm__thread_record *thread, uint64_t wait_ns) {
   if (!announce(thread, state)) return MM_ERROR_BUSY;
-  const struct timespec longest = {0, SLEEP_NS};
+  uint64_t start = now(), waited_ns = 0;
   int32_t status = MM_OK;
   bool taken;
   __atomic_fetch_add(&state->waiting, 1, __ATOMIC_SEQ_CST);
   /* The end of the call that this one is for ends the wait, too. */
   while (!(taken = mm__turn_try(state)) && status == MM_OK) {
-    mm__call(SYS_futex, &state->lock, FUTEX_WAIT_PRIVATE, 1, &longest);
+    sleep_until_passed(state, wait_ns - waited_ns);
+    waited_ns = now() - start;
     status = __atomic_load_n(&thread->ending, __ATOMIC_RELAXED);
+    if (status == MM_OK && waited_ns >= wait_ns) status = MM_ERROR_DEADLINE;
   }
   __atomic_fetch_sub(&state->waiting, 1, __ATOMIC_RELAXED);
   renounce(thread);
-  return taken ? MM_OK : status;
+  if (!taken) return status;
+  state->waited_ns = wait_ns == MM__FOR_EVER ? 0 : waited_ns;
+  return MM_OK;
 }
 
 void mm__turn_pass(struct mm__state *state) {

@@ -107,7 +107,7 @@ static int build(struct mm__image_opening *opening) {
                               opening->error);
   if (status == MM_OK) status = mm__place_reserve(opening);
   if (status != MM_OK) return status;
-  status = mm__image_enter(&mm__states[opening->slot], opening->thread, 1);
+  status = mm__image_enter(&mm__states[opening->slot], opening->thread, MM__FOR_EVER);
   if (status != MM_OK) {
     mm__place_release(opening->slot, 0);
     return mm__turn_failed(opening->name, status, opening->error);

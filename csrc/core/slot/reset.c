@@ -66,7 +66,7 @@ int mm__image_reset_held(uint32_t slot, struct mm__thread_record *thread, struct
 
 int mm__image_reset(uint32_t slot, struct mm__thread_record *thread, struct mm_error *error) {
   struct mm__state *state = &mm__states[slot];
-  int status = mm__image_enter(state, thread, 1);
+  int status = mm__image_enter(state, thread, MM__FOR_EVER);
   if (status != MM_OK) return mm__turn_failed(mm__tables.records[slot].path, status, error);
   status = MM_ERROR_BUSY;
   if (state->depth)
