@@ -9,14 +9,18 @@
 
 #define MILLISECOND 1000000ul
 
-static struct mm_image *map_limited(const char *name, uint64_t timeout_ns) {
-  struct mm_map_options options = {.guard = way.guard, .timeout_ns = timeout_ns};
+static struct mm_image *map_image_with(const char *name, struct mm_map_options options) {
   struct mm_image *image;
+  options.guard = way.guard;
   struct mm_error error;
   char path[1024];
   snprintf(path, sizeof path, "%s/image/%s.mmi", build_folder, name);
   must(mm_request_map(path, &options, &image, &error), &error);
   return image;
+}
+
+static struct mm_image *map_limited(const char *name, uint64_t timeout_ns) {
+  return map_image_with(name, (struct mm_map_options){.timeout_ns = timeout_ns});
 }
 
 static int call(struct mm_image *image, const char *name, struct mm_error *error) {
@@ -86,6 +90,22 @@ static void does_not_disturb_the_clients_own_sleep(void) {
   struct mm_error error;
   struct timespec nap = {0, 60 * (long)MILLISECOND};
   CHECK_EQUAL(MM_ERROR_DEADLINE, call(image, "spin", &error));
+  CHECK_EQUAL(0, nanosleep(&nap, NULL));
+  mm_image_release(image);
+}
+
+/* A strict call needs a descriptor. */
+static void goes_with_a_call_that_is_refused(void) {
+  struct mm_image *image =
+      map_image_with("crash", (struct mm_map_options){.timeout_ns = 5 * MILLISECOND, .strict = 1});
+  struct timespec nap = {0, 60 * (long)MILLISECOND};
+  struct rlimit before, none;
+  struct mm_error error;
+  getrlimit(RLIMIT_NOFILE, &before);
+  none = (struct rlimit){0, before.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &none);
+  CHECK_EQUAL(MM_ERROR_SYSTEM, call(image, "counter_get", &error));
+  setrlimit(RLIMIT_NOFILE, &before);
   CHECK_EQUAL(0, nanosleep(&nap, NULL));
   mm_image_release(image);
 }
@@ -196,6 +216,7 @@ static void all_tests(void) {
   RUN(ends_a_call_that_waits_for_its_turn);
   RUN(of_one_call_ends_its_wait);
   RUN(ends_a_call_whose_inner_call_waits);
+  RUN(goes_with_a_call_that_is_refused);
   CHECK_EQUAL(MM_OK, mm_finalize(NULL));
   CHECK_EQUAL(0, timers());
 }

@@ -119,7 +119,8 @@ static void link_frame(struct mm__frame *frame, struct mm__state *state,
   thread->seen.depth++;
 }
 
-/* A thread's outermost call decides how long it may take. It began before its turn came. */
+/* A thread's outermost call decides how long it may take, since before its turn came; nothing is left of
+ * that behind it. */
 static bool limit(struct mm__thread_record *thread, const struct mm__record *record,
                   struct mm__state *state) {
   uint64_t timeout_ns = state->timeout_ns ? state->timeout_ns : record->timeout_ns;
@@ -127,6 +128,10 @@ static bool limit(struct mm__thread_record *thread, const struct mm__record *rec
   uint64_t waited_ns = state->waited_ns;
   state->waited_ns = 0;
   return mm__deadline_arm(thread, timeout_ns > waited_ns ? timeout_ns - waited_ns : 1);
+}
+
+static void unlimit(struct mm__thread_record *thread) {
+  if (thread->is_limited && thread->seen.depth == 0) mm__deadline_disarm(thread);
 }
 
 static bool look_at_all(struct mm__thread_record *thread) {
@@ -255,6 +260,7 @@ __attribute__((flatten)) uint64_t mm__gate_prepare(struct mm__frame *frame, uint
   if (status == MM_OK && !limit(thread, record, state)) status = MM_ERROR_SYSTEM;
   if (status == MM_OK) status = open_up(record, state, thread, frame->export_index);
   if (status != MM_OK) {
+    unlimit(thread);
     mm__image_leave(state);
     return refuse(thread, frame->slot, frame->export_index, status);
   }
@@ -292,7 +298,7 @@ static uint64_t returned(const struct mm__frame *frame, uint64_t done) {
 
 static void leave(struct mm__frame *frame, struct mm__state *state,
                   struct mm__thread_record *thread) {
-  if (thread->is_limited && thread->seen.depth == 0) mm__deadline_disarm(thread);
+  unlimit(thread);
   if (thread->seen.depth == 0) thread->ending = MM_OK;
   mm__image_leave(state);
   if (frame->masked) mm__call(SYS_rt_sigprocmask, SIG_SETMASK, &frame->host_mask, 0, 8);
