@@ -403,6 +403,17 @@ describe("the launcher", function()
         folder():match("[^/]*$"))))
     end)
 
+    it("an output that is a pipe, which stays, before the server runs", function()
+      shell.output("mkfifo " .. folder "pipe")
+      local expected = ("cannot write %s: it is not a regular file"):format(folder "pipe")
+      local words = ("-o %s %s"):format(folder "pipe", shell.fixture "exits")
+      assert.equal(expected, complaint(shell.launch(words)))
+      words = ("%s --path %s"):format(shell.fixture "surroundings", folder "pipe")
+      assert.matches(expected .. "\n", shell.launch(words).stderr, 1, true)
+      assert.equal("pipe", files())
+      assert.equal("fifo", shell.output("stat -c %F " .. folder "pipe"))
+    end)
+
     it("a server whose library is missing, after the dynamic linker said so", function()
       local result = in_folder(shell.launcher .. " " ..
         program((shell.read(shell.fixture "math"):gsub("libc%.so%.6", "libx.so.6"))))
@@ -440,6 +451,11 @@ describe("the launcher", function()
     it("with a variable that is no name", function()
       assert.equal('--env takes the name of a variable, not "A=B"',
         misuse("--env A=B " .. shell.fixture "math"))
+    end)
+
+    it("with an export that has no name", function()
+      assert.equal("--export takes names of functions",
+        misuse("--export '' " .. shell.fixture "math"))
     end)
 
     it("with an option that is none, or lacks its value", function()

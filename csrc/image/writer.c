@@ -307,12 +307,21 @@ static int open_temporary(struct writing *writing, const char *path) {
   return MM_OK;
 }
 
+int mm__image_file_place(const char *path, struct mm_error *error) {
+  struct stat facts;
+  if (stat(path, &facts) != 0 || S_ISREG(facts.st_mode)) return MM_OK;
+  if (S_ISDIR(facts.st_mode))
+    return mm__fail_system(error, MM_ERROR_NOT_A_FILE, EISDIR, "cannot write %s", path);
+  return mm__fail(error, MM_ERROR_NOT_A_FILE, "cannot write %s: it is not a regular file", path);
+}
+
 int mm__image_file_write(const char *path, const struct mm__source *source,
                          struct mm_error *error) {
   struct writing writing = {.source = source, .descriptor = -1, .error = error};
   const char *wrong =
       mm__registry_check(source->registry, source->registry_bytes, &writing.registry);
-  int status = MM_OK;
+  int status = mm__image_file_place(path, error);
+  if (status != MM_OK) return status;
   if (wrong) return mm__fail(error, MM_ERROR_DAMAGED, "the registry is damaged: %s", wrong);
   if ((status = mm__plan_make(&writing.plan, source, error)) != MM_OK) return status;
   complete_facts(&writing);

@@ -3,7 +3,7 @@
  * Threads: one; the memory must not change meanwhile.
  * Signals: not for handlers; allocates.
  * Errors:  MM_ERROR_SYSTEM, MM_ERROR_MEMORY, MM_ERROR_LIMIT, MM_ERROR_DAMAGED (the facts contradict
- *          the memory), with a complete one-line message. */
+ *          the memory), MM_ERROR_NOT_A_FILE, with a complete one-line message. */
 #ifndef MM_IMAGE_WRITER_H
 #define MM_IMAGE_WRITER_H
 
@@ -42,6 +42,10 @@ struct mm__source {
   const struct mm__region *regions; /* ascending, disjoint, of this process's memory */
   uint32_t region_count;
 };
+
+/* Whether an image may take the name `path`: MM_ERROR_NOT_A_FILE when what has it is a folder, a
+ * device, a pipe or a socket, which rename(2) would replace. */
+int mm__image_file_place(const char *path, struct mm_error *error);
 
 /* Writes the image to a temporary file beside `path`, mode 0600, and renames it. On failure nothing
  * is left behind and what was at `path` is untouched. Pages that cannot be read inside a region

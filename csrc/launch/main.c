@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "core/host/connect.h"
+#include "image/writer.h"
 #include "launch/launch.h"
 
 #define FAILED  1
@@ -101,6 +102,7 @@ static int parse(char **arguments, struct options *options) {
         return misuse("--env takes the name of a variable, not \"%s\"", value);
       options->kept[kept++] = (char *)value;
     } else if ((value = value_of(arguments, &i, "--export")) != NULL) {
+      if (value[0] == 0) return misuse("--export takes names of functions%s", "");
       options->named[named++] = (char *)value;
     } else {
       return misuse("%s is not an option, or lacks its value", arguments[i]);
@@ -192,6 +194,8 @@ static int launch(const struct options *options, struct mm_error *error) {
     status = mm__fail_system(error, MM_ERROR_SYSTEM, errno, "cannot tell the path of the image");
     goto fail;
   }
+  /* Told before the server prepares for long; what it names itself, when it is written. */
+  if (options->output && (status = mm__image_file_place(output, error)) != MM_OK) goto fail;
   if (program.interpreter &&
       (status = mm__program_open(&interpreter, program.interpreter, true, error)) != MM_OK)
     goto fail;
