@@ -38,6 +38,20 @@ describe("the command matchmaker", function()
     assert.equal(text .. "\n", result.stderr)
   end)
 
+  it("finds its module whatever the environment tells Lua", function()
+    local number = _VERSION:match("%d%.%d"):gsub("%.", "_")
+    local words = ("%scall %s add 1 2"):format(command, support.image("math"))
+    local versioned = ("LUA_PATH_%s=/none/? LUA_CPATH_%s=/none/? "):format(number, number)
+    for _, variables in ipairs { versioned, "LUA_PATH= LUA_CPATH= " } do
+      assert.equal("3", shell.output(variables .. words))
+    end
+    assert.equal("=3", shell.output("LUA_INIT='io.write [[=]]' " .. words))
+    local result = shell.run("MATCHMAKER_LUA=no-such-lua bin/matchmaker ps")
+    assert.equal(1, result.status)
+    assert.equal("matchmaker: no-such-lua, which MATCHMAKER_LUA names, has no module `matchmaker`\n",
+      result.stderr)
+  end)
+
   it("explains each command on one screen, the same way in three ways", function()
     for _, name in ipairs(COMMANDS) do
       local text = output(name .. " --help")
