@@ -158,7 +158,7 @@ int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,
 int mm__image_keep_open(struct mm_image *image, struct mm__hold *hold, struct mm_error *error) {
   const struct mm__core_table *core = mm__core(error);
   if (!core) return MM_ERROR_NOT_CONNECTED;
-  int status = core->enter(image->slot, image->serial, MM__FOR_EVER, hold, error);
+  int status = core->enter(image->slot, image->serial, 0, hold, error);
   if (status == MM_OK) core->keep_open(hold);
   return status;
 }

@@ -178,7 +178,7 @@ int mm__image_type(struct mm_image *image, const char *text, uint32_t *type, boo
                    struct mm_error *error);
 
 /* Takes the image for this thread with its guard left open between calls, until mm__image_let_go.
- * Errors: MM_ERROR_UNMAPPED, _DEAD, _NOT_CONNECTED. */
+ * Errors: MM_ERROR_UNMAPPED, _DEAD, _DEADLINE, _NOT_CONNECTED. */
 int mm__image_keep_open(struct mm_image *image, struct mm__hold *hold, struct mm_error *error);
 void mm__image_let_go(const struct mm__hold *hold);
 

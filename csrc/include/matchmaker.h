@@ -309,7 +309,8 @@ MM_API int mm_request_batch(struct mm_function *function, size_t count, void **r
 /* Calls `run` with the image's guard left open between the calls that it makes: what they open stays
  * open until it returns, or a call faults. The price of protection is paid once, and protection is
  * off meanwhile. Other threads wait. `run` may not leave by longjmp or an exception. Errors, before
- * `run` was called: MM_ERROR_UNMAPPED, MM_ERROR_DEAD, MM_ERROR_BUSY (as mm_request_call). */
+ * `run` was called: MM_ERROR_UNMAPPED, MM_ERROR_DEAD, MM_ERROR_BUSY and MM_ERROR_DEADLINE (its turn
+ * did not come) as mm_request_call. */
 MM_API int mm_open(struct mm_image *image, void (*run)(void *user), void *user,
                    struct mm_error *error);
 

@@ -161,6 +161,11 @@ static int vacate(pthread_t thread) {
   return (int)(intptr_t)status;
 }
 
+static void never(void *user) {
+  (void)user;
+  CHECK(false);
+}
+
 static void ends_a_call_that_waits_for_its_turn(void) {
   struct mm_image *image = map_limited("callback", 20 * MILLISECOND);
   struct mm_error error;
@@ -173,6 +178,10 @@ static void ends_a_call_that_waits_for_its_turn(void) {
     CHECK_EQUAL(MM_ERROR_DEADLINE, mm_take_fault(&error));
     CHECK(strcmp(error.message, "counter_next: the call took longer than it may") == 0);
   }
+  CHECK_EQUAL(MM_ERROR_DEADLINE, mm_open(image, never, NULL, NULL));
+  CHECK_EQUAL(MM_ERROR_DEADLINE,
+              mm_request_batch(function_of(image, "counter_next"), 3, NULL, NULL, NULL, &error));
+  CHECK(strcmp(error.message, "counter_next: the call took longer than it may") == 0);
   CHECK_EQUAL(MM_ERROR_DEADLINE, vacate(other));
   CHECK_EQUAL(101, CALL_INT(image, "counter_next"));
   mm_image_release(image);

@@ -119,8 +119,8 @@ static void link_frame(struct mm__frame *frame, struct mm__state *state,
   thread->seen.depth++;
 }
 
-/* A thread's outermost call decides how long it may take, since before its turn came; nothing is left of
- * that behind it. */
+/* A thread's outermost call decides how long it may take, since before its turn came; nothing is
+ * left of that behind it. */
 static bool limit(struct mm__thread_record *thread, const struct mm__record *record,
                   struct mm__state *state) {
   uint64_t timeout_ns = state->timeout_ns ? state->timeout_ns : record->timeout_ns;
