@@ -222,6 +222,9 @@ static int write_bytes(struct writing *writing, const void *bytes, uint64_t size
 static int write_memory(struct writing *writing, uint64_t low, uint64_t high, uint64_t offset,
                         uint64_t *written) {
   *written = 0;
+  /* What is in memory is copied at once, into large folios, of which clients' calls of mprotect(2)
+   * cost less; what has to be faulted in meanwhile, into single pages. */
+  madvise((void *)low, high - low, MADV_POPULATE_READ);
   for (uint64_t at = low; at < high;) {
     ssize_t wrote =
         pwrite(writing->descriptor, (const void *)at, high - at, (off_t)(offset + at - low));
