@@ -9,6 +9,7 @@
 #define FUNCTIONS  8
 #define POINTERS   8
 #define CALLBACKS  4
+#define BATCH      5
 #define STEPS      64
 #define DEPTH      5
 #define TIMEOUT_NS 20000000ul
@@ -140,29 +141,62 @@ static void fill_argument(struct program *program, const struct mm__type *type, 
   }
 }
 
-static void call(struct program *program) {
-  struct mm_function *function = program->functions[next(program) % FUNCTIONS].function;
-  _Alignas(16) static char results[1 << 16], arguments[64][1 << 10], texts[64][256];
+/* What a call, or each of a batch, gets and gives. */
+static struct {
+  _Alignas(16) char results[1 << 16], arguments[64][1 << 10];
+  char texts[64][256];
   void *list[64];
-  struct mm_error error;
-  if (!function) return;
+} room;
+
+/* False: it does not fit. */
+static bool fill_arguments(struct program *program, const struct mm_function *function) {
   const struct mm__registry *registry = &function->image->registry;
-  const struct mm__type *result = &registry->types[function->type->target];
   uint32_t count = function->type->member_count;
-  bool gives_pointer = result->kind == MM__POINTER;
-  if (count > 64 || result->size > sizeof results) return;
+  if (count > 64) return false;
   for (uint32_t i = 0; i < count; i++) {
     const struct mm__type *type =
         &registry->types[registry->members[function->type->first_member + i].type];
-    if (type->size > sizeof arguments[i]) return;
-    fill_argument(program, type, arguments[i], texts[i]);
-    list[i] = arguments[i];
+    if (type->size > sizeof room.arguments[i]) return false;
+    fill_argument(program, type, room.arguments[i], room.texts[i]);
+    room.list[i] = room.arguments[i];
   }
   uint8_t missing = next(program);
-  if (missing && missing <= count) list[missing - 1] = NULL;
-  memset(results, 0, sizeof(void *));
-  if (known(mm_request_call(function, results, list, &error)) != MM_OK) MUST(error.message[0]);
-  if (gives_pointer) keep(program, *(void **)results); /* the function may be gone */
+  if (missing && missing <= count) room.list[missing - 1] = NULL;
+  memset(room.results, 0, sizeof(void *));
+  return true;
+}
+
+static const struct mm__type *result_of(const struct mm_function *function) {
+  return &function->image->registry.types[function->type->target];
+}
+
+static void call(struct program *program) {
+  struct mm_function *function = program->functions[next(program) % FUNCTIONS].function;
+  struct mm_error error;
+  if (!function) return;
+  bool gives_pointer = result_of(function)->kind == MM__POINTER;
+  if (result_of(function)->size > sizeof room.results || !fill_arguments(program, function)) return;
+  if (known(mm_request_call(function, room.results, room.list, &error)) != MM_OK)
+    MUST(error.message[0]);
+  if (gives_pointer) keep(program, *(void **)room.results); /* the function may be gone */
+}
+
+static void batch(struct program *program) {
+  struct mm_function *function = program->functions[next(program) % FUNCTIONS].function;
+  uint8_t count = next(program) % (BATCH + 1);
+  void *results[BATCH], **lists[BATCH];
+  size_t done = BATCH + 1;
+  struct mm_error error;
+  if (!function) return;
+  size_t size = (result_of(function)->size + 15ul) & ~15ul;
+  if (size * BATCH > sizeof room.results || !fill_arguments(program, function)) return;
+  for (int i = 0; i < BATCH; i++) {
+    results[i] = room.results + i * size;
+    lists[i] = room.list;
+  }
+  int status = known(
+      mm_request_batch(function, count, next(program) % 2 ? results : NULL, lists, &done, &error));
+  MUST(status == MM_OK ? done == count : done <= count && error.message[0]);
 }
 
 /* --- callbacks --- */
@@ -265,10 +299,22 @@ static void reconnect(struct program *program) {
   if (!(bits & 1)) known(mm_finalize(&error));
 }
 
+static void run_opened(void *program_) {
+  struct program *program = program_;
+  program->depth++;
+  if (program->depth < DEPTH) run(program, next(program) % 8);
+  program->depth--;
+}
+
 static void step(struct program *program) {
   struct mm_image **image = &program->images[0];
   struct mm_error error;
-  uint8_t what = next(program) % 12;
+  uint8_t what = next(program);
+  if (what >= 252) {
+    known(mm_open(program->images[what % IMAGES], run_opened, program, &error));
+    return;
+  }
+  what %= 12;
   if (what > 1 && what != 11) image = &program->images[next(program) % IMAGES];
   switch (what) {
   case 0:
@@ -281,7 +327,7 @@ static void step(struct program *program) {
     bind(program, *image);
     break;
   case 3:
-    call(program);
+    batch(program);
     break;
   case 4:
     known(mm_reset(*image, &error));
