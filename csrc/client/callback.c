@@ -266,6 +266,7 @@ static void entered(void *result, void **arguments, void *callback_) {
   const struct mm_callback *callback = callback_;
   const struct mm__callback_type *type = callback->type;
   struct calling calling = {mm__core(NULL), callback, {0}, {0}};
+  mm__thread_show_stack();
   if (!mm__thunk_returns_memory(type->thunk)) {
     memset(result, 0, type->registry->types[type->type->target].size == 32 ? 32 : 16);
     if (run(&calling, result, result, arguments) != MM_OK)

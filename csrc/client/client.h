@@ -182,6 +182,9 @@ int mm__image_type(struct mm_image *image, const char *text, uint32_t *type, boo
 int mm__image_keep_open(struct mm_image *image, struct mm__hold *hold, struct mm_error *error);
 void mm__image_let_go(const struct mm__hold *hold);
 
+/* Tells the Matchmaker where this thread's stack is. */
+void mm__thread_show_stack(void);
+
 /* The Matchmaker's table, NULL when this library is not connected. */
 const struct mm__core_table *mm__core(struct mm_error *error);
 

@@ -99,6 +99,20 @@ char *mm__thread_text(size_t bytes) {
   return larger;
 }
 
+void mm__thread_show_stack(void) {
+  pthread_attr_t attributes;
+  void *low;
+  size_t bytes;
+  if (here.anchor.own_high) return;
+  here.anchor.own_high = 1; /* nothing, but it was looked for */
+  if (pthread_getattr_np(pthread_self(), &attributes)) return;
+  if (pthread_attr_getstack(&attributes, &low, &bytes) == 0) {
+    here.anchor.own_low = (uint64_t)low;
+    here.anchor.own_high = (uint64_t)low + bytes;
+  }
+  pthread_attr_destroy(&attributes);
+}
+
 int32_t mm__call_status(void) {
   const struct mm__thread *thread = here.anchor.record;
   return thread ? thread->outcome.status : (int32_t)MM_ERROR_SYSTEM;

@@ -20,6 +20,7 @@ struct mm__anchor {
   void *record;                    /* the thread's record in the Matchmaker */
   uint64_t stack_low, stack_bytes; /* the alternate signal stack made for it; 0: it had one */
   uint64_t host_stack[3];          /* the one that was there before: a stack_t */
+  uint64_t own_low, own_high;      /* the thread's own stack, once it runs a callback; 0: unknown */
   uint8_t selector;                /* Syscall User Dispatch: 0 allow, 1 block */
   uint8_t reserved[7];
 };

@@ -6,6 +6,7 @@
  * alternate stack) belongs to the anchor. */
 #include "base/error.h"
 #include "core/fault/fault.h"
+#include "core/gate/callback.h"
 #include "core/gate/gate.h"
 #include "core/guard/keys.h"
 
@@ -192,6 +193,7 @@ void mm__thread_ended(struct mm__anchor *anchor) {
   struct mm__thread_record *thread = anchor->record;
   bool ours = (uint64_t)thread - (uint64_t)mm__threads < sizeof mm__threads && thread->fs == fs &&
               mm__thread_known(fs) == thread;
+  if (ours && thread->seen.depth) mm__callback_lost();
   if (ours)
     mm__thread_disarm(thread);
   else

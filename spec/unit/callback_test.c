@@ -3,6 +3,9 @@
 #include "client.h"
 
 #include <pthread.h>
+#include <setjmp.h>
+#include <ucontext.h>
+#include <unwind.h>
 
 static struct mm_callback *make(struct mm_image *image, const char *prototype,
                                 mm_callback_function *function, void *user) {
@@ -532,6 +535,116 @@ static void a_fault_of_the_callback_itself_is_the_clients(void) {
   mm_image_release(image);
 }
 
+/* --- ways out that are none --- */
+
+static struct mm_image *left_image;
+static jmp_buf outside;
+
+static void jump_out(void *result, void **args, void *user) {
+  (void)result, (void)args, (void)user;
+  longjmp(outside, 1);
+}
+
+static void end_the_thread(void *result, void **args, void *user) {
+  (void)result, (void)args, (void)user;
+  pthread_exit(NULL);
+}
+
+static void call_back_from(int depth, mm_callback_function *function) {
+  volatile char frame[512];
+  frame[0] = (char)depth;
+  if (depth)
+    call_back_from(depth - 1, function);
+  else
+    ((int (*)(void *, int))stub_of(left_image, "times"))(
+        POINTER_OF(left_image, "void (void)", function, NULL), 1);
+  frame[1] = frame[0];
+}
+
+static void call_after_a_jump(void *depth) {
+  if (setjmp(outside) == 0) call_back_from(*(int *)depth, jump_out);
+  printf("left ");
+  fflush(stdout);
+  printf("goes on with %d\n", CALL_INT(left_image, "counter_next"));
+}
+
+static void *call_back_in_a_thread(void *unused) {
+  call_back_from(1, end_the_thread);
+  return unused;
+}
+
+static void join_who_ended_in_a_callback(void *unused) {
+  pthread_t thread;
+  (void)unused;
+  printf("left ");
+  fflush(stdout);
+  pthread_create(&thread, NULL, call_back_in_a_thread, NULL);
+  pthread_join(thread, NULL);
+  printf("goes on\n");
+}
+
+static void stops(void (*body)(void *), void *argument) {
+  char output[1024];
+  int status = in_child(body, argument, output, sizeof output);
+  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  CHECK(strncmp(output, "left matchmaker: a callback was not left by its return", 54) == 0);
+  CHECK(strstr(output, "goes on") == NULL);
+}
+
+static void a_callback_that_is_left_by_a_jump_stops_the_program(void) {
+  left_image = map_image("callback");
+  for (int depth = 0; depth <= 100; depth += 50) stops(call_after_a_jump, &depth);
+  stops(join_who_ended_in_a_callback, NULL);
+  mm_image_release(left_image);
+}
+
+/* Nobody's handler is found beyond the callback: for C++ that is std::terminate. */
+static void raise_exception(void *result, void **args, void *user) {
+  struct _Unwind_Exception exception = {.exception_class = 1};
+  (void)args, (void)user;
+  *(int *)result = (int)_Unwind_RaiseException(&exception);
+}
+
+static void no_exception_leaves_a_callback(void) {
+  struct mm_image *image = map_image("callback");
+  apply_function *apply = stub_of(image, "apply");
+  CHECK_EQUAL(1 + _URC_END_OF_STACK,
+              apply(POINTER_OF(image, "int (int)", raise_exception, NULL), 0));
+  mm_image_release(image);
+}
+
+static ucontext_t callback_context, fiber_context;
+
+static void fiber(void) {
+  CHECK_EQUAL(101, CALL_INT(left_image, "counter_next"));
+  swapcontext(&fiber_context, &callback_context);
+}
+
+static void jump_inside(void *result, void **args, void *stack) {
+  jmp_buf inside;
+  volatile int times = 0;
+  if (setjmp(inside) < 3) longjmp(inside, ++times);
+  getcontext(&fiber_context);
+  fiber_context.uc_stack = (stack_t){.ss_sp = stack, .ss_size = 1 << 18};
+  makecontext(&fiber_context, fiber, 0);
+  swapcontext(&callback_context, &fiber_context);
+  *(int *)result = times + *(int *)args[0];
+}
+
+/* And goes on on stacks of its own making. */
+static void within_a_callback_the_client_jumps_as_it_likes(void) {
+  static char in_the_program[1 << 18];
+  char *stacks[] = {in_the_program, malloc(1 << 18)};
+  for (int i = 0; i < 2; i++) {
+    left_image = map_image("callback");
+    apply_function *apply = stub_of(left_image, "apply");
+    CHECK_EQUAL(1 + 3 + 5, apply(POINTER_OF(left_image, "int (int)", jump_inside, stacks[i]), 5));
+    CHECK_EQUAL(102, CALL_INT(left_image, "counter_next"));
+    mm_image_release(left_image);
+  }
+  free(stacks[1]);
+}
+
 static struct mm_image *forked_image;
 
 static void fork_here(void *result, void **args, void *status) {
@@ -641,6 +754,9 @@ static void all_tests(void) {
   RUN(a_deadline_ends_the_call_after_its_callback);
   RUN(signals_come_in_during_a_callback);
   RUN(a_fault_of_the_callback_itself_is_the_clients);
+  RUN(a_callback_that_is_left_by_a_jump_stops_the_program);
+  RUN(no_exception_leaves_a_callback);
+  RUN(within_a_callback_the_client_jumps_as_it_likes);
   RUN(a_process_may_fork_in_a_callback);
   RUN(a_deadline_holds_in_a_child_that_was_forked_in_a_callback);
   RUN(two_threads_have_an_image_and_callbacks_each);

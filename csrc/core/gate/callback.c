@@ -94,14 +94,36 @@ void mm__callback_cross(struct mm__callback_frame *frame) {
   if (thread->deferred) mm__deferred_raise(thread);
 }
 
+_Noreturn void mm__callback_lost(void) {
+  mm__say(
+      "a callback was not left by its return, or not in the thread and in the order in which it "
+      "was called: the call that it was for cannot end");
+  mm__call(SYS_kill, mm__call(SYS_getpid), SIGKILL);
+  __builtin_unreachable();
+}
+
+static bool is_whole(const struct mm__callback_frame *callback,
+                     const struct mm__thread_record *thread) {
+  return callback->thread == thread && callback->call->self == (uint64_t)callback->call;
+}
+
+/* A host may have stacks of its own making, on which we can tell nothing from addresses. */
+void mm__callback_check(const struct mm__thread_record *thread, const struct mm__frame *frame) {
+  const struct mm__anchor *anchor = thread->anchor;
+  uint64_t here = (uint64_t)frame, callback = (uint64_t)thread->callback;
+  if (!callback) return; /* a signal handler, between two steps of the gate */
+  bool is_above = here > callback && here < anchor->own_high && callback >= anchor->own_low;
+  if (is_above || !is_whole(thread->callback, thread)) mm__callback_lost();
+}
+
 /* In a child that was forked meanwhile, the thread has no record until it crosses again. */
 static struct mm__thread_record *who_returns(const struct mm__callback_frame *frame) {
   uint64_t fs = mm__fs_read();
-  if (fs != frame->host_fs) mm__gate_lost();
+  if (fs != frame->host_fs) mm__callback_lost();
   struct mm__thread_record *thread = mm__thread_known(fs);
   if (!thread) thread = mm__thread_arm(fs, 0);
   if (thread != frame->thread || thread->callback != frame || thread->frame != frame->call)
-    mm__gate_lost();
+    mm__callback_lost();
   return thread;
 }
 

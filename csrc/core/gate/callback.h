@@ -79,6 +79,11 @@ void mm__callback_cross(struct mm__callback_frame *frame);
 void mm__callback_finish(struct mm__callback_frame *frame);
 /* Goes where the fault handler would land. */
 _Noreturn void mm__callback_end(struct mm__frame *frame);
+/* A callback was left by another way than its return: nobody can put that right. */
+_Noreturn void mm__callback_lost(void);
+/* Before a thread of which a callback runs makes a call, with the gate's frame here: not from above the
+ * callback, on whose stack it would have to be. */
+void mm__callback_check(const struct mm__thread_record *thread, const struct mm__frame *frame);
 /* The image's call ends, in ordinary context and on the image's FS, as a fault in it would end it. */
 _Noreturn void mm__gate_end(uint32_t slot, const struct mm__outcome *outcome);
 extern const uint8_t mm__callback_page[MM__PAGE];

@@ -246,6 +246,7 @@ __attribute__((flatten)) uint64_t mm__gate_prepare(struct mm__frame *frame, uint
   struct mm__thread_record *thread = caller(fs);
   if (!thread) return 0;
   if (MM__IN_ARENA(fs) && !thread->in_hook) mm__gate_probe(frame, MM__SLOT_OF(fs));
+  if (thread->seen.depth && !MM__IN_ARENA(fs)) mm__callback_check(thread, frame);
   const struct mm__record *record = &mm__tables.records[frame->slot];
   struct mm__state *state = &mm__states[frame->slot];
   bool may_look = ++thread->crossings % ASK_EVERY == 0 || state->calls == 0 || record->is_watched ||
