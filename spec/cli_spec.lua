@@ -1,6 +1,7 @@
 -- The shell's `matchmaker`: how it reads its words, what its commands answer, and with what status.
 local shell = require "spec.shell"
 local support = require "spec.support"
+local mm = require "matchmaker"
 
 local command = ("MM_BUILD=%s MATCHMAKER_LUA=%s bin/matchmaker "):format(support.build, support.lua)
 local function run(words) return shell.run(command .. words) end
@@ -11,6 +12,8 @@ local COMMANDS = { "snapshot", "inspect", "call", "repl", "verify", "describe", 
                    "doctor" }
 
 describe("the command matchmaker", function()
+  local folder = shell.folders(before_each, after_each)
+
   it("answers wrong usage with status 2 and one line", function()
     for _, words in ipairs { "nonsense", "call", "inspect", "inspect --nonsense x", "doctor x",
                              "call --timeout", "call --json=1 a b", "describe x", "help nonsense",
@@ -38,6 +41,25 @@ describe("the command matchmaker", function()
     assert.equal(text .. "\n", result.stderr)
   end)
 
+  it("says its version", function()
+    assert.equal("matchmaker " .. mm.version, output("--version"))
+  end)
+
+  it("fails when what it writes is lost", function()
+    local image, session = support.image("math"), shell.write(folder("session"), "print(1)\n")
+    for _, words in ipairs { "help", "call --help", "ps", "doctor --json", "verify " .. image,
+                             "inspect --json " .. image, "describe --c " .. image,
+                             ("call %s add 1 2"):format(image), "repl <" .. session } do
+      for place, why in pairs { ["/dev/full"] = "No space left on device",
+                                ["&-"] = "Bad file descriptor" } do
+        local result = run(("%s >%s"):format(words, place))
+        assert.equal(1, result.status, words)
+        assert.equal("matchmaker: standard output: " .. why .. "\n", result.stderr)
+      end
+    end
+    assert.equal(0, run(("call %s nothing >&-"):format(image)).status)
+  end)
+
   it("finds its module whatever the environment tells Lua", function()
     local number = _VERSION:match("%d%.%d"):gsub("%.", "_")
     local words = ("%scall %s add 1 2"):format(command, support.image("math"))
@@ -48,8 +70,8 @@ describe("the command matchmaker", function()
     assert.equal("=3", shell.output("LUA_INIT='io.write [[=]]' " .. words))
     local result = shell.run("MATCHMAKER_LUA=no-such-lua bin/matchmaker ps")
     assert.equal(1, result.status)
-    assert.equal("matchmaker: no-such-lua, which MATCHMAKER_LUA names, has no module `matchmaker`\n",
-      result.stderr)
+    assert.equal("matchmaker: no-such-lua, which MATCHMAKER_LUA names, has no module " ..
+      "`matchmaker`\n", result.stderr)
   end)
 
   it("explains each command on one screen, the same way in three ways", function()

@@ -13,8 +13,8 @@ local function overview()
     lines[#lines + 1] = ("  %-10s %s"):format(name, require("matchmaker.cli." .. name).summary)
   end
   lines[#lines + 1] = ""
-  lines[#lines + 1] =
-    "`matchmaker COMMAND --help` says more. Exit status: 0 done, 1 failed, 2 misused."
+  lines[#lines + 1] = "`matchmaker COMMAND --help` says more, `matchmaker --version` which it is."
+  lines[#lines + 1] = "Exit status: 0 done, 1 failed, 2 misused."
   return table.concat(lines, "\n")
 end
 
@@ -94,6 +94,10 @@ end
 local function main(words)
   local name = words[1]
   if name == "--help" or name == "-h" or name == "help" then return explain(words[2]) end
+  if name == "--version" then
+    print("matchmaker " .. require("matchmaker.core").version)
+    return shell.DONE
+  end
   if not name then
     io.stderr:write(overview(), "\n")
     return shell.MISUSED
@@ -106,4 +110,19 @@ local function main(words)
   return command.run(rest, options)
 end
 
-os.exit(main({ ... }), true)
+-- Output that is lost, on a full disk, is a failure. Lua's own print does not tell of it.
+local lost
+rawset(_G, "print", function(...)
+  local words = { ... }
+  for i = 1, select("#", ...) do words[i] = tostring(words[i]) end
+  local written, why = io.stdout:write(table.concat(words, "\t"), "\n")
+  if not written then lost = lost or why end
+end)
+
+local function finish(status)
+  local flushed, why = io.stdout:flush()
+  if flushed and not lost then return status end
+  return shell.complain(math.max(status, shell.FAILED), "standard output: " .. (lost or why))
+end
+
+os.exit(finish(main({ ... })), true)

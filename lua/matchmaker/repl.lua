@@ -151,8 +151,9 @@ local function loop(session, reader)
   while not session.ended do
     local fine, good = pcall(step, session, reader)
     if not fine then session.fail(show.error(good)) end
-    io.flush()
-    if not reader.is_terminal and not (fine and good) then return 1 end
+    local written, why = io.stdout:flush()
+    if not written then session.fail("standard output: " .. why) end
+    if not reader.is_terminal and not (fine and good and written) then return 1 end
   end
   if reader.is_terminal then io.write("\n") end
   return 0

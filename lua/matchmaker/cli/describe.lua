@@ -20,7 +20,7 @@ examples:
     local all, err = facts.of(words[1])
     if not all then return shell.complain(shell.FAILED, err) end
     local writer = options.c and "matchmaker.describe_c" or "matchmaker.describe_lua"
-    io.write(require(writer)(all))
+    print((require(writer)(all):gsub("\n$", "")))
     return shell.DONE
   end,
 }

@@ -103,7 +103,7 @@ local function draw(all, options)
     changed, why, status = changes(all.path, options)
     if not changed then return shell.complain(status, why) end
   end
-  io.write(require "matchmaker.svg"(all, options.call, changed))
+  print((require "matchmaker.svg"(all, options.call, changed):gsub("\n$", "")))
   return shell.DONE
 end
 
