@@ -196,18 +196,24 @@ describe("a policy", function()
         ["rules:\n- images: /\n  exprots: x"] =
           "policy.yaml:3: there is no `exprots` here, only users, images, exports, grants, read, "
           .. "write, limits and forbid",
+        ["rules:\n- images: [/a/../b]"] =
+          'policy.yaml:2: `images` holds paths without `//`, `.` and `..`, not "/a/../b"',
+        ["rules:\n- images: /a/."] =
+          'policy.yaml:2: `images` holds paths without `//`, `.` and `..`, not "/a/."',
+        ["rules:\n- images: //a/"] =
+          'policy.yaml:2: `images` holds paths without `//`, `.` and `..`, not "//a/"',
         ["rules:\n- images: [a/b]"] = 'policy.yaml:2: `images` holds absolute paths, not "a/b"',
         ["rules:\n- exports: a"] = "policy.yaml:2: a rule names `images`",
         ["rules: 3"] = "policy.yaml:1: `rules` is a list, each of whose items begins with a dash",
         ["limits: { memory: 1M }"] = "policy.yaml:1: a policy has `rules`",
         ["limits:\n  memory: lots\nrules: []"] =
-          "policy.yaml:2: `memory` is a number above 0, as in `memory: 256M`",
+          "policy.yaml:2: `memory` is a whole number above 0, as in `memory: 256M`",
         ["limits:\n  timeout: 3\nrules: []"] =
-          "policy.yaml:2: `timeout` is a number above 0, as in `timeout: 500ms`",
+          "policy.yaml:2: `timeout` is a whole number above 0, as in `timeout: 500ms`",
         ["limits: {images: 0}\nrules: []"] =
-          "policy.yaml:1: `images` is a number above 0, as in `images: 16`",
+          "policy.yaml:1: `images` is a whole number above 0, as in `images: 16`",
         ["limits: {memory: 99999999999999999999T}\nrules: []"] =
-          "policy.yaml:1: `memory` is a number above 0, as in `memory: 256M`",
+          "policy.yaml:1: `memory` is a whole number above 0, as in `memory: 256M`",
         ["rules:\n- images: /\n  limits: { images: 3 }"] =
           "policy.yaml:3: there is no `images` here, only image_bytes, exports, memory and timeout",
         ["rules:\n- images: /\n  grants: [disk]"] =

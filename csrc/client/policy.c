@@ -209,11 +209,13 @@ mm__judge_function *mm__policies_judge(void) { return in_force->count ? judge : 
 /* --- loading --- */
 
 static bool in_group(gid_t group) {
-  gid_t groups[256];
-  int count = getgroups(256, groups);
-  for (int i = 0; i < count; i++)
-    if (groups[i] == group) return true;
-  return getegid() == group;
+  int count = getgroups(0, NULL);
+  gid_t *groups = calloc((size_t)count + 1, sizeof *groups);
+  bool found = getegid() == group;
+  count = groups ? getgroups(count, groups) : 0;
+  for (int i = 0; i < count && !found; i++) found = groups[i] == group;
+  free(groups);
+  return found;
 }
 
 /* A name, a number, or "@group". */

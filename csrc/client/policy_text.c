@@ -107,6 +107,29 @@ static int read_paths(struct reading *reading, const struct entry *entry, char *
   return status;
 }
 
+/* Whether a file may have this path: realpath(3) leaves no such parts, and a rule that names no
+ * image would be silently without effect. */
+static bool is_plain(const char *path) {
+  for (const char *slash = path; slash; slash = strchr(slash + 1, '/')) {
+    size_t length = strcspn(slash + 1, "/");
+    bool last = slash[1 + length] == 0;
+    if (length == 0 && !last) return false;
+    if (length == 1 && slash[1] == '.') return false;
+    if (length == 2 && slash[1] == '.' && slash[2] == '.') return false;
+  }
+  return true;
+}
+
+static int read_images(struct reading *reading, const struct entry *entry, char ***images) {
+  int status = read_paths(reading, entry, images);
+  for (char **image = *images; status == MM_OK && image && *image; image++)
+    if (!is_plain(*image))
+      return wrong(reading, entry->node,
+                   "`%s` holds paths without `//`, `.` and `..`, not \"%.100s\"", entry->key,
+                   *image);
+  return status;
+}
+
 struct unit {
   const char *text;
   uint64_t value;
@@ -127,7 +150,7 @@ static int read_number(struct reading *reading, const struct entry *entry, const
     if (value == 0 || __builtin_mul_overflow(value, unit->value, number)) break;
     return MM_OK;
   }
-  return wrong(reading, entry->node, "`%s` is a number above 0, as in `%s: %s`", entry->key,
+  return wrong(reading, entry->node, "`%s` is a whole number above 0, as in `%s: %s`", entry->key,
                entry->key, example);
 }
 
@@ -173,7 +196,7 @@ static int read_grants(struct reading *reading, const struct entry *entry, uint3
 static int read_rule_entry(struct reading *reading, const struct entry *entry, void *into) {
   struct mm__rule *rule = into;
   if (is(entry, "users")) return read_words(reading, entry, &rule->users);
-  if (is(entry, "images")) return read_paths(reading, entry, &rule->images);
+  if (is(entry, "images")) return read_images(reading, entry, &rule->images);
   if (is(entry, "exports")) return read_words(reading, entry, &rule->exports);
   if (is(entry, "grants")) return read_grants(reading, entry, &rule->grants);
   if (is(entry, "read")) return read_paths(reading, entry, &rule->read);
