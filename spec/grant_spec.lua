@@ -338,8 +338,16 @@ describe("files", function()
       assert.equal('request_map: option `grant.write` is the path of a folder, or a list of ' ..
         'them, got ""',
         wrong { write = { "" } })
-      assert.matches('^request_map: option `grant` is .*, got "files"$', wrong { "files" })
-      assert.equal("request_map: there is no option `grant.?`", wrong { [true] = "/" })
+      assert.equal('request_map: option `grant` is "output", "sockets", "jit" or "everything", ' ..
+        'or folders as in { read = "/tmp" }, got "read"', wrong "read")
+      assert.equal("request_map: option `grant` is a list from 1 on, got a boolean as a key",
+        wrong { [true] = "/" })
+      assert.equal("request_map: option `grant` is a list from 1 on, got a number as a key",
+        wrong { [0] = "output" })
+      assert.equal("request_map: option `grant.read` is a list from 1 on, got a string as a key",
+        wrong { read = { "/", write = "/tmp" } })
+      assert.equal("request_map: option `grant.read` holds a NUL at position 5",
+        wrong { read = "/tmp\0/x" })
       local many = {}
       for i = 1, 100 do many[i] = "/" end
       assert.equal("request_map: more than 32 folders are granted", wrong { read = many })

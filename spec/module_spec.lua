@@ -168,6 +168,8 @@ describe("the module", function()
         message { look = "never" })
       assert.equal('init: option `without` is "fsgsbase", "inclusive", "keys" or "closing", ' ..
         'got "sud"', message { without = { "sud" } })
+      assert.equal("init: option `without` is a list from 1 on, got a string as a key",
+        message { without = { keys = true } })
       assert.equal("init: argument 1 is a table of options, got a string", message "images")
     end)
   end)

@@ -568,6 +568,8 @@ describe("an image", function()
   it("takes no option of a call that does not exist", function()
     local image = support.map "math"
     assert.equal(3, image:call { "add", 1, 2, timeout = 30 })
+    assert.equal("call: argument 2 is a table as { name, ... }, got a string",
+      support.error_of(image.call, image, "add").message)
     assert.equal("call: option `timeout` is a number of seconds, from 1e-6 to 1e9, got a boolean",
       support.error_of(image.call, image, { "add", 1, 2, timeout = true }).message)
     assert.equal("call: there is no option `tmieout`", support.error_of(image.call, image,

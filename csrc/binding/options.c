@@ -61,16 +61,33 @@ static bool is(const struct option *option, const char *name) {
 /* One of the names, at `index`. */
 static uint32_t read_name(const struct option *option, int index, const struct name *names) {
   lua_State *L = option->L;
-  char list[128] = "";
+  char list[160] = "";
   const char *text = lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : NULL;
   for (const struct name *name = names; name->text; name++) {
     if (text && strcmp(text, name->text) == 0) return name->value;
     strcat(list, name == names ? "\"" : name[1].text ? ", \"" : " or \"");
     strcat(strcat(list, name->text), "\"");
   }
+  if (names == grants) strcat(list, ", or folders as in { read = \"/tmp\" }");
   if (!text) wrong(option, list);
   mm__raise(L, MM_ERROR_ARGUMENT, "%s: option `%s` is %s, got \"%.100s\"", option->function,
             option->name, list, text);
+}
+
+/* What has no place in a list, which is on top of the stack, would silently be without effect. */
+static void check_list(const struct option *option, bool may_have_names) {
+  lua_State *L = option->L;
+  char text[200];
+  int list = lua_gettop(L);
+  lua_Number count = (lua_Number)lua_rawlen(L, list);
+  luaL_checkstack(L, 6, "a list");
+  for (lua_pushnil(L); lua_next(L, list); lua_pop(L, 1)) {
+    lua_Number place = lua_type(L, -2) == LUA_TNUMBER ? lua_tonumber(L, -2) : 0;
+    if (place >= 1 && place <= count && floor(place) == place) continue;
+    if (may_have_names && lua_type(L, -2) == LUA_TSTRING) continue;
+    mm__raise(L, MM_ERROR_ARGUMENT, "%s: option `%s` is a list from 1 on, got %s as a key",
+              option->function, option->name, mm__describe(L, -2, text, sizeof text));
+  }
 }
 
 /* A name or a list of names, as bits. */
@@ -78,6 +95,7 @@ static uint32_t read_names(const struct option *option, const struct name *names
   lua_State *L = option->L;
   uint32_t bits = 0;
   if (!lua_istable(L, -1)) return read_name(option, -1, names);
+  check_list(option, names == grants);
   for (int i = 1; i <= (int)lua_rawlen(L, -1); i++) {
     lua_rawgeti(L, -1, i);
     bits |= read_name(option, -1, names);
@@ -142,9 +160,12 @@ static const char *read_path(const struct option *option, const char *wanted) {
   size_t length;
   if (lua_type(option->L, -1) != LUA_TSTRING) wrong(option, wanted);
   const char *path = lua_tolstring(option->L, -1, &length);
-  if (!length || strlen(path) != length)
-    mm__raise(option->L, MM_ERROR_ARGUMENT, "%s: option `%s` is %s, got \"%.100s\"",
-              option->function, option->name, wanted, path);
+  if (!length)
+    mm__raise(option->L, MM_ERROR_ARGUMENT, "%s: option `%s` is %s, got \"\"", option->function,
+              option->name, wanted);
+  if (strlen(path) != length)
+    mm__raise(option->L, MM_ERROR_ARGUMENT, "%s: option `%s` holds a NUL at position %d",
+              option->function, option->name, (int)strlen(path) + 1);
   return path;
 }
 
@@ -193,6 +214,7 @@ static void read_folders(const struct option *option, struct mm_map_options *opt
     read_folder(option, options, access);
     return;
   }
+  check_list(option, false);
   for (int i = 1; i <= (int)lua_rawlen(L, -1); i++) {
     lua_rawgeti(L, -1, i);
     read_folder(option, options, access);
@@ -209,8 +231,7 @@ static void read_grant(const struct option *option, struct mm_map_options *optio
   luaL_checkstack(L, 6, "folders");
   for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
     if (lua_type(L, -2) == LUA_TNUMBER) continue;
-    struct option inner = {L, option->function, "?"};
-    if (lua_type(L, -2) == LUA_TSTRING) inner.name = lua_tostring(L, -2);
+    struct option inner = {L, option->function, lua_tostring(L, -2)};
     char name[64];
     snprintf(name, sizeof name, "grant.%.50s", inner.name);
     const struct name *access = accesses;
@@ -252,8 +273,12 @@ void mm__read_map_options(lua_State *L, int index, struct mm_map_options *option
 
 int mm__read_call(lua_State *L, int index, uint64_t *timeout_ns) {
   struct option option = {L, "call", NULL};
+  char text[200];
   int count = 0;
-  if (!begin(&option, index)) mm__raise(L, MM_ERROR_ARGUMENT, "call: argument 1 is a table");
+  if (!lua_istable(L, index))
+    mm__raise(L, MM_ERROR_ARGUMENT, "call: argument %d is a table as { name, ... }, got %s", index,
+              mm__describe(L, index, text, sizeof text));
+  begin(&option, index);
   for (; lua_next(L, index); lua_pop(L, 1)) {
     if (lua_type(L, -2) == LUA_TNUMBER) {
       lua_Number number = lua_tonumber(L, -2);
