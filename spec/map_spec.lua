@@ -52,6 +52,12 @@ describe("mapping", function()
     it("a device and a socket", function()
       assert.equal("not_a_file", refusal("/dev/null").kind)
       assert.equal("not_a_file", refusal("/dev/zero").kind)
+      shell.output("perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local => shift, " ..
+        "Listen => 1) or die' " .. folder "socket")
+      local err, text = refusal(folder "socket")
+      assert.equal("not_a_file", err.kind)
+      assert.equal(": is not a regular file", text)
+      assert.equal(err.message, select(2, mm.inspect(folder "socket")).message)
     end)
 
     it("a link that leads to itself", function()

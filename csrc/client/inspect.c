@@ -29,8 +29,10 @@ static int open_file(const char *path, int *file, uint64_t *bytes, struct mm_err
   struct stat facts;
   *file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (*file < 0) {
+    if (errno == ENXIO) /* a socket, or a device that is not there */
+      return mm__fail(error, MM_ERROR_NOT_A_FILE, "%s: is not a regular file", path);
     int status = errno == ENOENT || errno == ENOTDIR ? MM_ERROR_MISSING
-                 : errno == ENXIO || errno == ELOOP  ? MM_ERROR_NOT_A_FILE
+                 : errno == ELOOP                    ? MM_ERROR_NOT_A_FILE
                                                      : MM_ERROR_UNREADABLE;
     return mm__fail_system(error, status, errno, "%s", path);
   }

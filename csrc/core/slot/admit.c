@@ -44,7 +44,10 @@ static int open_file(struct mm__image_opening *opening) {
     return mm__fail_system(opening->error, MM_ERROR_MISSING, (int)-file, "%s", opening->name);
   if (file == -EACCES || file == -EPERM)
     return mm__fail_system(opening->error, MM_ERROR_UNREADABLE, (int)-file, "%s", opening->name);
-  if (file == -ENXIO || file == -ELOOP)
+  if (file == -ENXIO) /* a socket, or a device that is not there */
+    return mm__fail(opening->error, MM_ERROR_NOT_A_FILE, "%s: is not a regular file",
+                    opening->name);
+  if (file == -ELOOP)
     return mm__fail_system(opening->error, MM_ERROR_NOT_A_FILE, (int)-file, "%s", opening->name);
   if (mm__failed(file))
     return mm__fail_system(opening->error, MM_ERROR_SYSTEM, (int)-file, "%s", opening->name);
