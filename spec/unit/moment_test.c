@@ -1,5 +1,5 @@
 /* unit/moment_test.c - a signal at each single instruction of a call: its handler finds its own
- * thread's memory, may make system calls, and runs once.
+ * thread's memory, may make system calls, may fork, and runs once.
  * Usage: moment_test FOLDER; prints one line per test, exit status 1 when one failed. */
 #include "client.h"
 
@@ -11,6 +11,7 @@
 #define ARENA_LOW   0x200000000000ul
 #define ARENA_BYTES 0x300000000000ul
 #define STRIDE      97 /* from one moment on the image's FS to the next: each takes a call of its own */
+#define FORK_EVERY  29 /* signals */
 #define TRAP_FLAG   0x100
 
 /* --- the client that is stepped through --- */
@@ -19,11 +20,20 @@ static struct counts { volatile int runs, wrong, calls_wrong; } * counts;
 static __thread volatile int own = 77;
 static pid_t process;
 
+/* The child goes on with the call. */
+static void fork_here(void) {
+  int ending = -1;
+  pid_t forked = fork();
+  if (forked == 0) limit_time();
+  if (forked > 0) counts->wrong += waitpid(forked, &ending, 0) != forked || ending != 0;
+}
+
 /* Whoever traces it sees its return: at the instruction behind the one that was interrupted. */
 static void on_signal(int signal, siginfo_t *info, void *context) {
   (void)signal, (void)info;
   counts->wrong += own != 77 || syscall(SYS_getpid) != process;
-  counts->runs++;
+  if (counts->runs++ % FORK_EVERY == 0) fork_here();
+  if (getpid() != process) return;
   ((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL] |= TRAP_FLAG;
 }
 
@@ -43,7 +53,10 @@ static bool crashes(void) {
   return CALL_INT(callback_image, "crash") == 0 && mm_take_fault(NULL) == MM_ERROR_FAULT;
 }
 
-static bool asks_the_kernel(void) { return CALL_LONG(calls_image, "process") == (uint64_t)process; }
+/* A child whose system calls are not trapped gets one. */
+static bool wants_a_socket(void) {
+  return (int64_t)CALL_LONG(calls_image, "open_socket") == -EPERM;
+}
 
 /* One call between two stops, as often as it is let go on. */
 static void child(bool (*call)(void)) {
@@ -60,7 +73,9 @@ static void child(bool (*call)(void)) {
   ptrace(PTRACE_TRACEME, 0, 0, 0);
   for (;;) {
     raise(SIGSTOP);
-    counts->calls_wrong += !call();
+    bool is_right = call();
+    if (getpid() != process) _exit(!(is_right && call()));
+    counts->calls_wrong += !is_right;
     raise(SIGSTOP);
   }
 }
@@ -172,7 +187,7 @@ static void all_tests(void) {
   static const struct {
     const char *name;
     bool (*call)(void);
-  } calls[] = {{"a callback", calls_back}, {"a fault", crashes}, {"a trap", asks_the_kernel}};
+  } calls[] = {{"a callback", calls_back}, {"a fault", crashes}, {"a trap", wants_a_socket}};
   counts = mmap(NULL, sizeof *counts, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   for (unsigned i = 0; i < sizeof calls / sizeof *calls; i++) {
     printf("# %s\n", calls[i].name);
@@ -185,6 +200,7 @@ int main(int count, char **arguments) {
   static const struct way ways[] = {
       {"open", MM_GUARD_OPEN, {0}},
       {"pages, with a selector", MM_GUARD_PAGES, {.without = MM_WITHOUT_INCLUSIVE}},
+      {"open, without FSGSBASE", MM_GUARD_OPEN, {.without = MM_WITHOUT_FSGSBASE}},
       {"keys", MM_GUARD_KEYS, {0}},
   };
   find_folders(count, arguments);
