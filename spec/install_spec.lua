@@ -145,7 +145,8 @@ describe("make install, in Debian's folders", function()
     folder = succeed("mktemp -d"):match("%S+")
     root = folder .. "/root"
     write(folder .. "/client.c", CLIENT)
-    succeed((MAKE .. "install DESTDIR=%s"):format(build, root))
+    succeed(("umask 077; mkdir -m 755 %s; " .. MAKE .. "install DESTDIR=%s"):format(root, build,
+      root))
   end)
 
   teardown(function() succeed("rm -rf " .. folder) end)
@@ -164,6 +165,11 @@ describe("make install, in Debian's folders", function()
       [[ -e 'print(require("matchmaker").map("math.mmi").exports.add(1, 2))']]))
     assert.equal("@/usr/local/share/lua/" .. version .. "/matchmaker/help.lua",
       installed(lua .. [[ -e 'print(debug.getinfo(require("matchmaker.help").text).source)']]))
+  end)
+
+  it("lets everyone read what it gives, whatever the umask", function()
+    assert.equal("", succeed(("find %s -not -type l -not -perm -o=r"):format(root)))
+    assert.equal("", succeed(("find %s -type d -not -perm -o=x"):format(root)))
   end)
 
   it("gives the shell its command and the manual its page", function()

@@ -32,6 +32,7 @@ install: all ## install under PREFIX (/usr/local), with DESTDIR before it
 	printf '%s\nName: matchmaker-server\nDescription: %s\nLibs: %s\n' "$$PC" \
 	  'snapshots a native server into an image' '-L$${libdir} -lmatchmaker-server' \
 	  >$(ROOT)/lib/pkgconfig/matchmaker-server.pc
+	chmod 644 $(ROOT)/lib/pkgconfig/matchmaker.pc $(ROOT)/lib/pkgconfig/matchmaker-server.pc
 	install -D -m 644 share/man/man1/matchmaker.1 $(ROOT)/share/man/man1/matchmaker.1
 	install -D -m 644 share/bash-completion/completions/matchmaker \
 	  $(ROOT)/share/bash-completion/completions/matchmaker
