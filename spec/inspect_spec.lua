@@ -127,7 +127,7 @@ describe("matchmaker inspect --svg", function()
     local _, titles = text:gsub("<title>0x%x+%-0x%x+ ", "")
     assert.equal(#all.segments, titles)
     assert.matches(">libc.so.6</text>", text, 1, true)
-    assert.matches("74.1 MiB in memory", text, 1, true)
+    assert.matches("74.1 MiB of address space", text, 1, true)
     shell.write(folder("a.svg"), text)
     assert.equal("ok", shell.output(("python3 -c 'import xml.dom.minidom as m; " ..
       "m.parse(\"%s\"); print(\"ok\")'"):format(folder("a.svg"))))

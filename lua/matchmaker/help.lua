@@ -68,7 +68,7 @@ local function of_image(image)
   local info, all = image:info(), facts.of(image)
   local out = { tostring(image) }
   if info then
-    out[#out + 1] = ("  %s, %s in memory"):format(info.path, facts.size(info.mapped_bytes))
+    out[#out + 1] = ("  %s, %s of address space"):format(info.path, facts.size(info.mapped_bytes))
     out[#out + 1] = ("  %.0f calls, %.0f faults, generation %.0f%s"):format(info.calls,
       info.faults, info.generation, info.dead and "; dead after a fault, until it is reset" or "")
   end

@@ -121,9 +121,9 @@ end
 
 local function put_title(put, all, call, changed)
   put('<text class="title" x="24" y="36">%s</text>', escape(facts.name_of(all.path)))
-  put('<text x="24" y="56">%s in memory, %s in the file; %d segments, %d modules, %d exports; ' ..
-    "slot %d</text>", facts.size(all.memory_bytes), facts.size(all.file_bytes), #all.segments,
-    #all.modules, #all.exports, all.slot)
+  put('<text x="24" y="56">%s of address space, %s in the file; %d segments, %d modules, ' ..
+    "%d exports; slot %d</text>", facts.size(all.memory_bytes), facts.size(all.file_bytes),
+    #all.segments, #all.modules, #all.exports, all.slot)
   if call then
     put('<text x="24" y="76">%s changes <tspan style="fill:%s;font-weight:bold">%d page%s' ..
       "</tspan>, %s</text>", escape(short(call, 90)), CHANGED, #changed,

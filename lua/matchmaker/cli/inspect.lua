@@ -27,7 +27,7 @@ local function put_summary(out, all)
   line(out, "image", all.path)
   line(out, "made", ("%s from %s"):format(os.date("%Y-%m-%d %H:%M", all.created), all.server))
   line(out, "slot", ("%d at 0x%x"):format(all.slot, all.base))
-  line(out, "size", ("%s in memory, %s in the file"):format(facts.size(all.memory_bytes),
+  line(out, "size", ("%s of address space, %s in the file"):format(facts.size(all.memory_bytes),
     facts.size(all.file_bytes)))
   line(out, "needs", needs_of(all))
   line(out, "CPU", cpu_of(all))
