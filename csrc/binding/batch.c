@@ -27,11 +27,8 @@ static void call_open(lua_State *L, struct mm__lua_image *image, int count,
 
 int mm__image_open_for(lua_State *L) {
   struct mm__lua_image *image = mm__image_check(L, 1, "open");
-  char text[200];
   lua_settop(L, 2);
-  if (lua_type(L, 2) != LUA_TFUNCTION)
-    mm__raise(L, MM_ERROR_ARGUMENT, "open: argument 2 is a function, got %s",
-              mm__describe(L, 2, text, sizeof text));
+  if (lua_type(L, 2) != LUA_TFUNCTION) mm__wrong_argument(L, 2, "open", "a function");
   call_open(L, image, 0, &(struct running){.noted = NULL});
   return lua_gettop(L) - 1;
 }
@@ -157,14 +154,9 @@ static int run_protected(lua_State *L) {
 
 int mm__image_batch(lua_State *L) {
   struct mm__lua_image *image = mm__image_check(L, 1, "batch");
-  char text[200];
   lua_settop(L, 3);
-  if (lua_type(L, 2) != LUA_TSTRING)
-    mm__raise(L, MM_ERROR_ARGUMENT, "batch: argument 2 is the name of an export, got %s",
-              mm__describe(L, 2, text, sizeof text));
-  if (lua_type(L, 3) != LUA_TTABLE)
-    mm__raise(L, MM_ERROR_ARGUMENT, "batch: argument 3 is a list of calls, got %s",
-              mm__describe(L, 3, text, sizeof text));
+  if (lua_type(L, 2) != LUA_TSTRING) mm__wrong_argument(L, 2, "batch", "the name of an export");
+  if (lua_type(L, 3) != LUA_TTABLE) mm__wrong_argument(L, 3, "batch", "a list of calls");
   struct running running = {.noted = NULL};
   lua_pushcfunction(L, run_protected);
   lua_pushvalue(L, 2);

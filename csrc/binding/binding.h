@@ -152,8 +152,11 @@ _Noreturn void mm__raise(lua_State *L, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Whether an error object of that status is at `index`. */
 bool mm__error_is(lua_State *L, int index, int status);
-/* What a value is, for a message: "a number", "a pointer `struct box *`". */
+/* What a value is, for a message: "a number", "a pointer `struct box *`", "nothing". */
 const char *mm__describe(lua_State *L, int index, char *text, size_t size);
+/* Raises "open: argument 2 is a function, got a number". */
+_Noreturn void mm__wrong_argument(lua_State *L, int index, const char *function,
+                                  const char *wanted);
 
 /* --- options.c --- */
 

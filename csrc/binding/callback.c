@@ -255,12 +255,9 @@ int mm__image_callback(lua_State *L) {
   struct mm__lua_image *image = mm__image_check(L, 1, "callback");
   const struct mm__callback_type *type;
   struct mm_error error;
-  char text[200];
   lua_settop(L, 3);
   const char *prototype = mm__c_text(L, 2, "callback", "a prototype");
-  if (lua_type(L, 3) != LUA_TFUNCTION)
-    mm__raise(L, MM_ERROR_ARGUMENT, "callback: argument 3 is a function, got %s",
-              mm__describe(L, 3, text, sizeof text));
+  if (lua_type(L, 3) != LUA_TFUNCTION) mm__wrong_argument(L, 3, "callback", "a function");
   struct mm__lua_callback *callback = push_new(L, image, 1, 3);
   int status = mm__callback_type_of(image->handle, prototype, &type, &error);
   if (status == MM_OK)

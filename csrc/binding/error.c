@@ -153,6 +153,12 @@ const char *mm__describe(lua_State *L, int index, char *text, size_t size) {
   return type >= 0 && type <= LUA_TTHREAD ? words[type] : "nothing";
 }
 
+void mm__wrong_argument(lua_State *L, int index, const char *function, const char *wanted) {
+  char text[200];
+  mm__raise(L, MM_ERROR_ARGUMENT, "%s: argument %d is %s, got %s", function, index, wanted,
+            mm__describe(L, index, text, sizeof text));
+}
+
 static int error_text(lua_State *L) {
   lua_getfield(L, 1, "message");
   return 1;

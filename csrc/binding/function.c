@@ -237,7 +237,7 @@ static int call_by_name(lua_State *L, const char *function_name, int index, uint
   char text[200];
   if (lua_type(L, index) != LUA_TSTRING)
     mm__raise(L, MM_ERROR_ARGUMENT, "%s: the name of an export is a string, got %s", function_name,
-              lua_isnone(L, index) ? "nothing" : mm__describe(L, index, text, sizeof text));
+              mm__describe(L, index, text, sizeof text));
   lua_pushvalue(L, index);
   struct mm__lua_function *function = mm__push_export(L, 1);
   lua_replace(L, index);
@@ -283,11 +283,8 @@ static void remember(lua_State *L, const char *name, const char *prototype) {
 int mm__image_bind(lua_State *L) {
   struct mm__lua_image *image = mm__image_check(L, 1, "bind");
   struct mm_error error;
-  char text[200];
   lua_settop(L, 3);
-  if (lua_type(L, 2) != LUA_TSTRING)
-    mm__raise(L, MM_ERROR_ARGUMENT, "bind: argument 2 is the name of an export, got %s",
-              mm__describe(L, 2, text, sizeof text));
+  if (lua_type(L, 2) != LUA_TSTRING) mm__wrong_argument(L, 2, "bind", "the name of an export");
   const char *name = lua_tostring(L, 2);
   const char *prototype = lua_isnil(L, 3) ? NULL : mm__c_text(L, 3, "bind", "a prototype or nil");
   lua_pushvalue(L, 2);

@@ -12,10 +12,7 @@ static struct mm__lua_image *image_at(lua_State *L, int index) {
 
 struct mm__lua_image *mm__image_check(lua_State *L, int index, const char *function) {
   struct mm__lua_image *image = image_at(L, index);
-  char text[200];
-  if (!image)
-    mm__raise(L, MM_ERROR_ARGUMENT, "%s: argument %d is an image, got %s", function, index,
-              lua_isnone(L, index) ? "nothing" : mm__describe(L, index, text, sizeof text));
+  if (!image) mm__wrong_argument(L, index, function, "an image");
   if (!image->handle)
     mm__raise(L, MM_ERROR_UNMAPPED, "%s: %s", function, mm_error_text(MM_ERROR_UNMAPPED));
   return image;
@@ -77,12 +74,10 @@ int mm__request_map(lua_State *L) {
   struct mm_map_options options = {0};
   struct mm_grant_files files[MM__FILES_LIMIT];
   struct mm_error error;
-  char text[200];
   size_t length;
   options.files = files;
   if (lua_type(L, 1) != LUA_TSTRING)
-    mm__raise(L, MM_ERROR_ARGUMENT, "request_map: argument 1 is the path of an image, got %s",
-              lua_isnone(L, 1) ? "nothing" : mm__describe(L, 1, text, sizeof text));
+    mm__wrong_argument(L, 1, "request_map", "the path of an image");
   const char *path = lua_tolstring(L, 1, &length);
   if (strlen(path) != length)
     mm__raise(L, MM_ERROR_ARGUMENT, "request_map: the path holds a NUL at position %zu",

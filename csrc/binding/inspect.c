@@ -255,10 +255,8 @@ int mm__inspect_for(lua_State *L) {
   struct mm__lua_image *image = mm__object_at(L, 1, MM__IMAGE, sizeof *image);
   struct mm__inspection inspection;
   struct mm_error error;
-  char text[200];
   if (!image && lua_type(L, 1) != LUA_TSTRING)
-    mm__raise(L, MM_ERROR_ARGUMENT, "inspect: argument 1 is an image or its path, got %s",
-              lua_isnone(L, 1) ? "nothing" : mm__describe(L, 1, text, sizeof text));
+    mm__wrong_argument(L, 1, "inspect", "an image or its path");
   if (image) image = mm__image_check(L, 1, "inspect");
   const char *path = image ? image->handle->path : lua_tostring(L, 1);
   int status = image ? mm__inspect_mapped(image->handle, &inspection, &error)

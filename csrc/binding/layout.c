@@ -114,9 +114,7 @@ int mm__view_layout(lua_State *L) {
   struct mm_image_info info;
   struct mm_error error;
   luaL_Buffer buffer;
-  if (!pointer)
-    mm__raise(L, MM_ERROR_ARGUMENT, "cdata: argument 1 is a view, got %s",
-              lua_isnone(L, 1) ? "nothing" : mm__describe(L, 1, text, sizeof text));
+  if (!pointer) mm__wrong_argument(L, 1, "cdata", "a view");
   mm__pointer_alive(L, pointer);
   if (mm__image_current(pointer->image->handle, pointer->generation, &error) != MM_OK)
     mm__image_fail(L, pointer->image, "cdata", &error);

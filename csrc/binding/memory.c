@@ -63,11 +63,8 @@ void mm__pointer_alive(lua_State *L, const struct mm__lua_pointer *pointer) {
 /* --- types by text --- */
 
 const char *mm__c_text(lua_State *L, int index, const char *function, const char *what) {
-  char text[200];
   size_t length;
-  if (lua_type(L, index) != LUA_TSTRING)
-    mm__raise(L, MM_ERROR_ARGUMENT, "%s: argument %d is %s, got %s", function, index, what,
-              lua_isnone(L, index) ? "nothing" : mm__describe(L, index, text, sizeof text));
+  if (lua_type(L, index) != LUA_TSTRING) mm__wrong_argument(L, index, function, what);
   const char *written = lua_tolstring(L, index, &length);
   if (strlen(written) != length)
     mm__raise(L, MM_ERROR_PROTOTYPE, "%s: argument %d is %s, which holds a NUL", function, index,
@@ -133,10 +130,8 @@ static void check_sized(lua_State *L, const struct mm__lua_image *image, uint32_
 
 static uint64_t bytes_at(lua_State *L, int index, const char *function, uint64_t most) {
   lua_Number number = lua_tonumber(L, index);
-  char text[200];
   if (lua_type(L, index) != LUA_TNUMBER)
-    mm__raise(L, MM_ERROR_ARGUMENT, "%s: argument %d is a number of bytes, got %s", function, index,
-              lua_isnone(L, index) ? "nothing" : mm__describe(L, index, text, sizeof text));
+    mm__wrong_argument(L, index, function, "a number of bytes");
   if (number != number || number < 0 || number > 9e15 || (lua_Number)(uint64_t)number != number)
     mm__raise(L, MM_ERROR_RANGE, "%s: %.17g is no number of bytes", function, number);
   if ((uint64_t)number > most)
@@ -204,7 +199,7 @@ static struct mm__lua_pointer *pointer_argument(lua_State *L, struct mm__lua_ima
                   ? MM_ERROR_NULL
                   : MM_ERROR_ARGUMENT,
               "%s: argument %d is a pointer into the image, got %s", function, index,
-              lua_isnone(L, index) ? "nothing" : mm__describe(L, index, text, sizeof text));
+              mm__describe(L, index, text, sizeof text));
   if (pointer->image != image)
     mm__raise(L, MM_ERROR_OWNER, "%s: argument %d is a pointer of another image, %s", function,
               index, mm__image_name(pointer->image));
@@ -308,10 +303,7 @@ int mm__image_string(lua_State *L) {
 
 static struct mm__lua_pointer *buffer_of(lua_State *L, const char *function, uint64_t *size) {
   struct mm__lua_pointer *pointer = mm__object_at(L, 1, MM__POINTER_OBJECT, sizeof *pointer);
-  char text[200];
-  if (!pointer || !mm__pointer_is_buffer(pointer))
-    mm__raise(L, MM_ERROR_ARGUMENT, "%s: argument 1 is a buffer, got %s", function,
-              lua_isnone(L, 1) ? "nothing" : mm__describe(L, 1, text, sizeof text));
+  if (!pointer || !mm__pointer_is_buffer(pointer)) mm__wrong_argument(L, 1, function, "a buffer");
   mm__pointer_alive(L, pointer);
   *size = pointer->high - pointer->address;
   return pointer;
@@ -329,12 +321,9 @@ static int get(lua_State *L) {
 static int set(lua_State *L) {
   uint64_t size;
   size_t count;
-  char text[200];
   const struct mm__lua_pointer *pointer = buffer_of(L, "set", &size);
   uint64_t offset = bytes_at(L, 2, "set", size);
-  if (lua_type(L, 3) != LUA_TSTRING)
-    mm__raise(L, MM_ERROR_ARGUMENT, "set: argument 3 is a string, got %s",
-              lua_isnone(L, 3) ? "nothing" : mm__describe(L, 3, text, sizeof text));
+  if (lua_type(L, 3) != LUA_TSTRING) mm__wrong_argument(L, 3, "set", "a string");
   const char *bytes = lua_tolstring(L, 3, &count);
   if (count > size - offset)
     mm__raise(L, MM_ERROR_RANGE, "set: %zu bytes from %llu on are out of bounds: there are %llu",

@@ -145,11 +145,9 @@ static uint64_t read_seconds(const struct option *option) {
 
 /* Whether there are options at all. */
 static bool begin(const struct option *option, int index) {
-  char text[200];
   if (lua_isnoneornil(option->L, index)) return false;
   if (!lua_istable(option->L, index))
-    mm__raise(option->L, MM_ERROR_ARGUMENT, "%s: argument %d is a table of options, got %s",
-              option->function, index, mm__describe(option->L, index, text, sizeof text));
+    mm__wrong_argument(option->L, index, option->function, "a table of options");
   luaL_checkstack(option->L, 6, "options");
   lua_pushnil(option->L);
   return true;
@@ -273,11 +271,8 @@ void mm__read_map_options(lua_State *L, int index, struct mm_map_options *option
 
 int mm__read_call(lua_State *L, int index, uint64_t *timeout_ns) {
   struct option option = {L, "call", NULL};
-  char text[200];
   int count = 0;
-  if (!lua_istable(L, index))
-    mm__raise(L, MM_ERROR_ARGUMENT, "call: argument %d is a table as { name, ... }, got %s", index,
-              mm__describe(L, index, text, sizeof text));
+  if (!lua_istable(L, index)) mm__wrong_argument(L, index, "call", "a table as { name, ... }");
   begin(&option, index);
   for (; lua_next(L, index); lua_pop(L, 1)) {
     if (lua_type(L, -2) == LUA_TNUMBER) {
