@@ -28,13 +28,12 @@ static const struct row *find(int status) {
 MM_API const char *mm_error_text(int status) { return find(status)->text; }
 MM_API const char *mm_error_kind(int status) { return find(status)->kind; }
 
-/* The message is one line, with nothing in it that a terminal obeys, whatever names stand in it. */
+/* The message is one line, whatever names stand in it. */
 static int fill(struct mm_error *error, int status, const char *format, va_list list) {
   memset(error, 0, sizeof *error);
   error->status = status;
   mm__format_list(error->message, sizeof error->message, format, list);
-  for (char *c = error->message; *c; c++)
-    if ((unsigned char)*c < ' ' || *c == 127) *c = ' ';
+  mm__format_line(error->message);
   return status;
 }
 

@@ -83,6 +83,14 @@ size_t mm__format(char *text, size_t size, const char *format, ...) {
   return length;
 }
 
+void mm__format_line(char *text) {
+  for (uint8_t *c = (uint8_t *)text; *c; c++) {
+    bool is_c1 = c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;
+    if (*c < ' ' || *c == 127 || is_c1) *c = ' ';
+    if (is_c1) *++c = ' ';
+  }
+}
+
 const char *mm__brief(const char *text, char room[MM__BRIEF_BYTES]) {
   size_t length = 0;
   while (text[length]) length++;

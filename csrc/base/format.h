@@ -16,6 +16,10 @@ size_t mm__format(char *text, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 size_t mm__format_list(char *text, size_t size, const char *format, va_list list);
 
+/* Makes a line out of text with the names of others in it, which a terminal shows and does not obey:
+ * control characters, also those beyond ASCII (C1, as UTF-8 has them), become spaces. */
+void mm__format_line(char *text);
+
 /* `text`, or, where it is too long to stand in a message, its end in `room` with "..." before it. */
 #define MM__BRIEF_BYTES 256
 const char *mm__brief(const char *text, char room[MM__BRIEF_BYTES]);

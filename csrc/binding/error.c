@@ -1,6 +1,7 @@
 /* binding/error.c - error objects: tables with a kind, a message and the facts, which print as one
  * line. */
 #include "base/error.h"
+#include "base/format.h"
 #include "binding/binding.h"
 
 #include <stdarg.h>
@@ -78,10 +79,14 @@ static void set_place(lua_State *L, const struct mm_error *error) {
 }
 
 void mm__error_push(lua_State *L, const struct mm_error *error) {
+  char message[sizeof error->message];
+  snprintf(message, sizeof message, "%s",
+           error->message[0] ? error->message : mm_error_text(error->status));
+  mm__format_line(message);
   luaL_checkstack(L, 6, "an error object");
   lua_newtable(L);
   set_text(L, "kind", mm_error_kind(error->status));
-  set_text(L, "message", error->message[0] ? error->message : mm_error_text(error->status));
+  set_text(L, "message", message);
   set_integer(L, "status", error->status);
   if (error->system_error) set_integer(L, "errno", error->system_error);
   set_text(L, "export", error->export_name);

@@ -1,6 +1,7 @@
 /* binding/image.c - images as Lua objects: mapped, asked, reset, unmapped, and released when they
  * are collected. */
 #include "base/error.h"
+#include "base/format.h"
 #include "binding/binding.h"
 
 #include <stdio.h>
@@ -230,6 +231,7 @@ static int text(lua_State *L) {
              mm__guard_text(facts.guard));
   else
     snprintf(line, sizeof line, "image %.255s (unmapped)", mm__image_name(image));
+  mm__format_line(line);
   lua_pushstring(L, line);
   return 1;
 }

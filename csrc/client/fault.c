@@ -1,6 +1,7 @@
 /* client/fault.c - the facts of a fault, completed for people: where it was, and one line that says
  * it all. */
 #include "base/error.h"
+#include "base/format.h"
 #include "client/client.h"
 
 #include <stdio.h>
@@ -65,6 +66,7 @@ void mm__fault_explain(struct mm_image *image, struct mm_error *error) {
                                          : "";
   snprintf(error->message, sizeof error->message, "%s%s%.511s%s%s", error->export_name,
            error->export_name[0] ? ": " : "", what, place, after);
+  mm__format_line(error->message); /* symbols and modules are called as their image likes */
 }
 
 int mm_take_fault(struct mm_error *error) {

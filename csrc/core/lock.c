@@ -79,6 +79,7 @@ void mm__say(const char *format, ...) {
   va_start(list, format);
   size_t length = 12 + mm__format_list(line + 12, sizeof line - 13, format, list);
   va_end(list);
+  mm__format_line(line);
   line[length++] = '\n';
   mm__call(SYS_write, 2, line, length);
 }

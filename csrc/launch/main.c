@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/format.h"
 #include "core/host/connect.h"
 #include "image/writer.h"
 #include "launch/launch.h"
@@ -42,6 +43,7 @@ void mm__say(const char *format, ...) {
   va_end(list);
   length += more < 0 ? 0 : more;
   if (length > (int)sizeof line - 2) length = sizeof line - 2;
+  mm__format_line(line);
   line[length++] = '\n';
   if (write(messages, line, (size_t)length) >= 0) return;
   if (write(2, line, (size_t)length) < 0) return; /* there is nobody to tell */

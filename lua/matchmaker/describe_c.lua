@@ -1,6 +1,7 @@
 -- An image's types and prototypes as a header for C and C++.
 local declare = require "matchmaker.declare"
 local facts = require "matchmaker.facts"
+local plain = require "matchmaker.plain"
 
 local HEAD = [[
 /* %s - what the image exports. Written by `matchmaker describe --c`. */
@@ -31,7 +32,7 @@ local function comment(doc) return "/* " .. doc:gsub("%*/", "* /") .. " */" end
 ---@param all mm.facts
 ---@return string
 return function(all)
-  local name = facts.name_of(all.path)
+  local name = plain(facts.name_of(all.path))
   local guard = name:upper():gsub("[^%w]", "_"):gsub("^(%d)", "_%1") .. "_H"
   local out = { HEAD:format(name:gsub("%*/", "* /"), guard, guard) }
   local function put(list)

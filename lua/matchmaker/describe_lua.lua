@@ -1,6 +1,7 @@
 -- An image's exports and types as definitions for the Lua language server (LuaLS): `---@meta`.
 local declare = require "matchmaker.declare"
 local facts = require "matchmaker.facts"
+local one_line = require "matchmaker.plain"
 
 local PLAIN = { void = "nil", bool = "boolean", signed = "integer", unsigned = "integer",
                 float = "number", string = "string", complex = "mm.complex" }
@@ -150,7 +151,7 @@ return function(all)
   all.complete = complete_names(all)
   put("---@meta %s", all.prefix)
   put("-- What %s exports. Written by `matchmaker describe --lua`; never run.\n",
-    facts.name_of(all.path))
+    one_line(facts.name_of(all.path)))
   put_types(all, put)
   put("---@class %s.exports", all.prefix)
   put("local exports = {}\n")

@@ -2,6 +2,7 @@
 local core = require "matchmaker.core"
 local declare = require "matchmaker.declare"
 local facts = require "matchmaker.facts"
+local plain = require "matchmaker.plain"
 
 local help = {}
 
@@ -66,14 +67,16 @@ end
 
 local function of_image(image)
   local info, all = image:info(), facts.of(image)
-  local out = { tostring(image) }
+  local out = { plain(tostring(image)) }
   if info then
-    out[#out + 1] = ("  %s, %s of address space"):format(info.path, facts.size(info.mapped_bytes))
+    out[#out + 1] = ("  %s, %s of address space"):format(plain(info.path),
+      facts.size(info.mapped_bytes))
     out[#out + 1] = ("  %.0f calls, %.0f faults, generation %.0f%s"):format(info.calls,
       info.faults, info.generation, info.dead and "; dead after a fault, until it is reset" or "")
   end
   if all then
-    out[#out + 1] = ("  made %s from %s"):format(os.date("%Y-%m-%d %H:%M", all.created), all.server)
+    out[#out + 1] = ("  made %s from %s"):format(os.date("%Y-%m-%d %H:%M", all.created),
+      plain(all.server))
     for _, text in ipairs(declare.types(all)) do out[#out + 1] = "  " .. text end
   end
   out[#out + 1] = indent(tostring(image.exports), "  ")

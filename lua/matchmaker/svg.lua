@@ -1,6 +1,7 @@
 -- An image as a drawing: a row for each module and area, in it the segments at their places, and the
 -- pages that a call changed.
 local facts = require "matchmaker.facts"
+local plain = require "matchmaker.plain"
 
 local WIDTH, LEFT, RIGHT, ROW, BAR = 960, 210, 210, 42, 22
 local SPAN = WIDTH - LEFT - RIGHT
@@ -18,8 +19,8 @@ local STYLE = [[
 ]]
 
 local function escape(text)
-  return (text:gsub("[<>&\"]", { ["<"] = "&lt;", [">"] = "&gt;", ["&"] = "&amp;",
-    ['"'] = "&quot;" }):gsub("%c", "?"))
+  return (plain(text):gsub("[<>&\"]", { ["<"] = "&lt;", [">"] = "&gt;", ["&"] = "&amp;",
+    ['"'] = "&quot;" }))
 end
 
 local function short(text, limit)

@@ -3,10 +3,13 @@ local declare = require "matchmaker.declare"
 local dirty = require "matchmaker.dirty"
 local facts = require "matchmaker.facts"
 local json = require "matchmaker.json"
+local plain = require "matchmaker.plain"
 local rights = require "matchmaker.rights"
 local shell = require "matchmaker.cli.shell"
 
-local function line(out, ...) out[#out + 1] = (("%-12s %s"):format(...):gsub(" +$", "")) end
+local function line(out, name, text)
+  out[#out + 1] = (("%-12s %s"):format(name, plain(text)):gsub(" +$", ""))
+end
 
 local function range(part) return ("0x%x-0x%x"):format(part.low, part.high) end
 
@@ -38,14 +41,14 @@ local function put_segments(out, all)
   out[#out + 1] = ("\nsegments (%d)"):format(#all.segments)
   for _, segment in ipairs(all.segments) do
     out[#out + 1] = ("  %s %s %9s  %-9s %s"):format(range(segment), segment.protection,
-      facts.size(segment.high - segment.low), segment.kind, segment.owner)
+      facts.size(segment.high - segment.low), segment.kind, plain(segment.owner))
   end
 end
 
 local function put_modules(out, all)
   out[#out + 1] = ("\nmodules (%d)"):format(#all.modules)
   for _, module in ipairs(all.modules) do
-    out[#out + 1] = ("  %s %s"):format(range(module), module.path or "?")
+    out[#out + 1] = ("  %s %s"):format(range(module), plain(module.path or "?"))
     if module.build_id then out[#out + 1] = ("  %31s build id %s"):format("", module.build_id) end
   end
 end
@@ -53,7 +56,7 @@ end
 local function put_rights(out, all)
   out[#out + 1] = ("\nbytes that change key rights (%d)"):format(#all.rights)
   for _, place in ipairs(all.rights) do
-    out[#out + 1] = ("  0x%x %s %s"):format(place.address, place.instruction, place.owner)
+    out[#out + 1] = ("  0x%x %s %s"):format(place.address, place.instruction, plain(place.owner))
   end
 end
 

@@ -1,18 +1,16 @@
 -- `matchmaker ps`: which processes of this user have which images mapped.
 local json = require "matchmaker.json"
+local plain = require "matchmaker.plain"
 local shell = require "matchmaker.cli.shell"
-
--- What others wrote goes to a terminal.
-local function printable(text) return (text:gsub("%c", "?")) end
 
 local function print_clients(list)
   print(("%7s  %-19s  %s"):format("PID", "SINCE", "COMMAND"))
   for _, client in ipairs(list) do
     print(("%7.0f  %s  %s%s"):format(client.pid, os.date("%Y-%m-%d %H:%M:%S", client.started),
-      printable(client.command), client.is_foreign and " (in another pid namespace)" or ""))
+      plain(client.command), client.is_foreign and " (in another pid namespace)" or ""))
     for _, image in ipairs(client.images) do
       print(("%9sslot %-3.0f  %-5s  %7.1f MiB  %s"):format("", image.slot, image.guard,
-        image.mapped_bytes / 2 ^ 20, printable(image.path)))
+        image.mapped_bytes / 2 ^ 20, plain(image.path)))
     end
   end
 end

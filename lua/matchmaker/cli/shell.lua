@@ -1,4 +1,6 @@
 -- What the commands of the shell share: exit statuses, complaints, and the way to an image.
+local plain = require "matchmaker.plain"
+
 local shell = { DONE = 0, FAILED = 1, MISUSED = 2 }
 
 ---One line on standard error, and beneath it the C text that was wrong.
@@ -6,7 +8,7 @@ local shell = { DONE = 0, FAILED = 1, MISUSED = 2 }
 ---@param message any
 ---@return integer status
 function shell.complain(status, message)
-  io.stderr:write("matchmaker: ", (tostring(message):gsub("%s*\n%s*", " ")), "\n")
+  io.stderr:write("matchmaker: ", plain(tostring(message):gsub("%s*\n%s*", " ")), "\n")
   local excerpt = type(message) == "table" and message.excerpt
   if excerpt then io.stderr:write("  ", (excerpt:gsub("\n", "\n  ")), "\n") end
   return status

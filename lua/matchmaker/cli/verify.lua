@@ -1,5 +1,6 @@
 -- `matchmaker verify`: whether every byte of an image is as it was written.
 local core = require "matchmaker.core"
+local plain = require "matchmaker.plain"
 local shell = require "matchmaker.cli.shell"
 
 return {
@@ -17,10 +18,10 @@ examples:
   run = function(words, options)
     local status = shell.DONE
     for _, path in ipairs(words) do
-      local facts, err = core.inspect(path, true)
-      if not facts then status = shell.complain(shell.FAILED, err) end
-      if facts and not options.quiet then
-        print(("%s: intact, %.0f bytes"):format(path, facts.file_bytes))
+      local found, err = core.inspect(path, true)
+      if not found then status = shell.complain(shell.FAILED, err) end
+      if found and not options.quiet then
+        print(("%s: intact, %.0f bytes"):format(plain(path), found.file_bytes))
       end
     end
     return status
