@@ -5,6 +5,7 @@
  * EINTR by the timer's signal, because a host's own handler may have asked for SA_RESTART. */
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"
+#include "core/guard/keys.h"
 
 #include <signal.h>
 
@@ -26,6 +27,7 @@ int32_t mm__ending_take(struct mm__thread_record *thread) {
 }
 
 void mm__end_now(uint32_t slot, struct mm__thread_record *thread, ucontext_t *context) {
+  mm__keys_apply(thread); /* the frame of a call that an image made lies on that image's stack */
   struct mm__outcome outcome = {.status = mm__ending_take(thread),
                                 .instruction = (uint64_t)context->uc_mcontext.gregs[REG_RIP]};
   mm__fault_end(slot, context, &outcome);
