@@ -50,6 +50,24 @@ describe("sockets", function()
   after_each(function() image:unmap() end)
   support.guard(before_each, after_each)
 
+  it("are waited for by poll and select alone: epoll is refused, and reported", function()
+    grant "sockets"
+    local near, far = connected()
+    local SENDFILE, EVENTFD2, TIMERFD, SIGNALFD4, CREATE, CREATE1 = 40, 290, 283, 289, 213, 291
+    for _, call in ipairs { CREATE, CREATE1, EVENTFD2, TIMERFD, SIGNALFD4, SENDFILE } do
+      assert.equal(EPERM, number(exports.raw(call, 1, 0, 0, 0, 0, 0)))
+    end
+    -- nor is one of the client's there to use
+    local WAIT, CONTROL, PWAIT, PWAIT2 = 232, 233, 281, 441
+    for _, call in ipairs { WAIT, CONTROL, PWAIT, PWAIT2 } do
+      assert.equal(EPERM, number(exports.raw(call, near, 1, far, 0, 0, 0)))
+    end
+    assert.matches("^epoll_create %- 1\nepoll_create1 %- 1\neventfd2 %- 1\n", refused())
+    assert.matches("\nsendfile %- 1\n", refused())
+    ok(exports.send_text(near, "x"))
+    assert.equal("1 0 0 1", exports.polled(near, far, -1))
+  end)
+
   it("are out of reach without the grant", function()
     grant { "output" }
     assert.equal(EPERM, number(exports.make(INET, STREAM)))
