@@ -222,8 +222,8 @@ end
 if options["--slow"] then
   for _, kernel in ipairs { "6.1", "6.12" } do
     run_guest(kernel, "guard gate batch fault stray thread storm callback interrupt attack " ..
-      "attack_process attack_pinned attack_pause attack_reset attack_image lockdown reset crossing " ..
-      "deadline red_zone")
+      "attack_process attack_pinned attack_pause attack_reset attack_image lockdown reset " ..
+      "attack_yield request_map crossing deadline red_zone")
   end
 end
 local files = words("ls spec/*_spec.lua 2>/dev/null")

@@ -35,20 +35,35 @@ copy() { # FILE...  with the libraries they need
 
 fetch "$build/kernel/$kernel" "^linux-image-$kernel\\.[0-9.-]+(\\+[a-z0-9]+)?(-[0-9]+)?-cloud-amd64\$"
 root=$(mktemp -d)
-trap 'rm -rf "$root" "$root.cpio"' EXIT
+trap 'rm -rf "$root" "$root.cpio" "$root.disk"' EXIT
 chmod 755 "$root" # for who is not root
 mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root/$build/image"
 cp "$(command -v busybox)" "$root/bin/busybox"
 copy "$build/matchmaker-launch"
 library=$(ldconfig -p | sed -n 's/.*libgcc_s\.so\.1.*x86-64.*=> //p' | head -n 1) # backtrace(3) loads it
 mkdir -p "$root$(dirname "$library")" && cp -L "$library" "$root$library"
-sources=$(for unit; do echo "spec/unit/${unit}_test.c"; done)
+# A program in Lua goes with what it requires.
+copy_lua() { # UNIT
+  lua=$(command -v luajit)
+  copy "$lua" "$build/lua/luajit/matchmaker/core.so"
+  mkdir -p "$root/spec/unit" "$root/$build/unit" && cp -r lua "$root" && cp "spec/unit/$1.lua" "$root/spec/unit"
+  printf '%s\n' '#!/bin/sh' 'export LUA_PATH="lua/?.lua;lua/?/init.lua"' \
+    "LUA_CPATH='$build/lua/luajit/?.so' exec $lua spec/unit/$1.lua $build" >"$root/$build/unit/${1}_test"
+  chmod +x "$root/$build/unit/${1}_test"
+}
+source_of() { [ -e "spec/unit/$1.lua" ] && echo "spec/unit/$1.lua" || echo "spec/unit/${1}_test.c"; }
+sources=$(for unit; do source_of "$unit"; done)
 for image in "$build"/image/*.mmi; do # those that the programs name
   name=$(basename "$image" .mmi)
   # shellcheck disable=SC2086 # a list of paths
   [ -x "$build/fixture/$name" ] && grep -qw "$name" $sources spec/unit/attack.h && copy "$build/fixture/$name"
 done
-for unit; do copy "$build/unit/${unit}_test"; done
+for unit; do
+  case $(source_of "$unit") in
+    *.lua) copy_lua "$unit" ;;
+    *) copy "$build/unit/${unit}_test" ;;
+  esac
+done
 
 cat >"$root/init" <<END
 #!/bin/busybox sh
@@ -58,6 +73,8 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 ip link set lo up
+mke2fs /dev/nvme0n1 >/dev/null 2>&1 && mount /dev/nvme0n1 /tmp || echo "# no disk: no file can be swap space"
+chmod 1777 /tmp
 cd /
 for server in $build/fixture/*; do
   $build/matchmaker-launch -o $build/image/\$(basename \$server).mmi \$server >/tmp/log 2>&1 ||
@@ -75,9 +92,12 @@ END
 chmod +x "$root/init"
 (cd "$root" && find . | cpio -o -H newc --quiet) >"$root.cpio"
 
+# Files in memory cannot be swap space.
+truncate -s 128M "$root.disk"
 # With QEMU 7.2 and a new kernel, cx16 sometimes ends in a double fault at boot.
 timeout "${LIMIT:-600}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max,-cx16 -machine q35 -m 1024 -smp 2 \
   -nodefaults -no-user-config -display none -no-reboot -serial stdio -nic none \
+  -drive "file=$root.disk,format=raw,if=none,id=disk" -device nvme,drive=disk,serial=1 \
   -kernel "$build/kernel/$kernel/vmlinuz" -initrd "$root.cpio" \
   -append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check" \
   </dev/null | tr -d '\r'

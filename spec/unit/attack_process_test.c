@@ -178,7 +178,14 @@ static bool switches_traps_off_by_x32(struct target *target) {
   return switches_traps_off_by(target, false);
 }
 
+static bool asks_by_x32(struct target *target) {
+  (void)target;
+  return syscall(0x40000000 | SYS_getpid) == getpid();
+}
+
 static bool has_x32_calls(void) { return syscall(0x40000000 | SYS_getpid) == getpid(); }
+
+static bool lacks_x32_calls(void) { return !has_x32_calls(); }
 
 static bool asks_by_int_0x80(struct target *target) {
   long number = 20; /* getpid */
@@ -437,6 +444,7 @@ static const struct attack attacks[] = {
      .run = switches_traps_off_by_int_0x80,
      .succeeds = BUT_LOCKDOWN,
      .applies = has_32_bit_calls},
+    {.name = "an x32 number", .run = asks_by_x32, .applies = lacks_x32_calls},
     {.name = "switches the traps off by an x32 number",
      .run = switches_traps_off_by_x32,
      .succeeds = BUT_LOCKDOWN,

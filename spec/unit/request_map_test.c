@@ -529,6 +529,13 @@ static void finds_any_changed_byte_of_its_contents_when_asked_to_verify(void) {
   CHECK(map_status(&verifying) == MM_OK);
 }
 
+static void survives_lies_in_a_lockdown(unsigned rounds) {
+  CHECK(mm_lockdown(&error) == MM_OK);
+  survives_lies_with_a_right_digest(rounds);
+  refuses_a_segment_that_leaves_its_slot();
+  CHECK(map_status(NULL) == MM_OK);
+}
+
 int main(int count_of_arguments, char **arguments) {
   const char *folder = count_of_arguments > 1 ? arguments[1] : "/tmp";
   unsigned rounds = count_of_arguments > 2 ? (unsigned)atoi(arguments[2]) : 50000;
@@ -564,6 +571,7 @@ int main(int count_of_arguments, char **arguments) {
   RUN(keeps_the_limits);
   RUN(tells_what_is_wrong_in_the_documented_order);
   RUN(finds_any_changed_byte_of_its_contents_when_asked_to_verify);
+  RUN(survives_lies_in_a_lockdown, rounds / 5); /* the last: it is for good */
   CHECK(mm_finalize(&error) == MM_OK);
   printf("# %d checks, %d failures\n", checks, failures);
   unlink(copy_path);

@@ -5,16 +5,19 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
-#define PAGE   4096ul
-#define PAGES  2176
-#define BYTES  (PAGES * PAGE)
-#define STRIDE 32 /* too far apart to be one piece of the guard `pages` */
+#define PAGE        4096ul
+#define PAGES       2176
+#define BYTES       (PAGES * PAGE)
+#define STRICT      0x200u /* beside the guard, in `way.guard` */
+#define LOCKED_DOWN 0x400u
+#define STRIDE      32 /* too far apart to be one piece of the guard `pages` */
 
 static struct mm_image *image;
 static char *field, *room; /* of the image's: what is in its file, and what is zero */
 static bool can_swap;
 
-static bool is_by_pages(void) { return way.guard == MM_GUARD_PAGES; }
+static bool is_by_pages(void) { return (way.guard & GUARDS) == MM_GUARD_PAGES; }
+static bool is_locked_down(void) { return way.guard & LOCKED_DOWN; }
 
 /* --- what becomes of them --- */
 
@@ -111,7 +114,7 @@ static void is_written_by_another_process(void) {
   pid_t child = fork();
   if (child == 0) write_from_a_child();
   waitpid(child, &status, 0);
-  CHECK_EQUAL(is_by_pages() ? 1 << 8 : 0, status);
+  CHECK_EQUAL(is_by_pages() || is_locked_down() ? 1 << 8 : 0, status);
 }
 
 static void reads_into_it(void) {
@@ -140,9 +143,10 @@ static void changes_nothing(void) {}
 /* --- the trials --- */
 
 static bool anywhere(void) { return true; }
-static bool where_the_client_may(void) { return !is_by_pages(); }
+static bool where_the_client_may(void) { return !is_by_pages() && !is_locked_down(); }
+static bool where_nothing_is_refused(void) { return !is_locked_down(); }
 static bool where_nothing_is_guarded(void) { return way.guard == MM_GUARD_OPEN; }
-static bool where_there_is_swap(void) { return can_swap; }
+static bool where_there_is_swap(void) { return can_swap && !is_locked_down(); }
 
 /* Not with pages: the pieces that are open keep them small. */
 static bool where_pages_can_be_huge(void) {
@@ -150,7 +154,7 @@ static bool where_pages_can_be_huge(void) {
   FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
   if (file && !fgets(line, sizeof line, file)) line[0] = 0;
   if (file) fclose(file);
-  return !is_by_pages() && !strstr(line, "[never]");
+  return where_the_client_may() && !strstr(line, "[never]");
 }
 
 static const struct trial {
@@ -172,8 +176,9 @@ static const struct trial {
     {"the client made it read-only", NULL, change, makes_read_only, makes_writable,
      where_the_client_may},
     {"the client locked some of it", NULL, change, locks_some, unlocks, anywhere},
-    {"the client discarded some of it", NULL, change, discards_some, NULL, anywhere},
-    {"the client freed it", NULL, change, frees, NULL, anywhere},
+    {"the client discarded some of it", NULL, change, discards_some, NULL,
+     where_nothing_is_refused},
+    {"the client freed it", NULL, change, frees, NULL, where_nothing_is_refused},
     {"the image discarded some of it", NULL, change, image_discards, NULL, anywhere},
     {"the image freed some of it", NULL, change, image_frees, NULL, anywhere},
     {"the image made some read-only", NULL, change, image_makes_read_only, NULL, anywhere},
@@ -206,10 +211,13 @@ static void try(const struct trial *trial) {
 }
 
 static void all_tests(void) {
+  struct mm_error error;
   connect_client();
-  image = map_image("written");
+  image = map_with("written", &(struct mm_map_options){.guard = way.guard & (GUARDS | SEALED),
+                                                       .strict = (way.guard & STRICT) != 0});
   field = ((char *(*)(void))stub_of(image, "field_address"))();
   room = ((char *(*)(void))stub_of(image, "room_address"))();
+  if (is_locked_down()) must(mm_lockdown(&error), &error);
   for (unsigned i = 0; i < sizeof trials / sizeof *trials; i++)
     if (trials[i].applies()) try(&trials[i]);
   mm_image_release(image);
@@ -220,6 +228,9 @@ int main(int count, char **arguments) {
   static const struct way ways[] = {
       {"open", MM_GUARD_OPEN, {0}},
       {"pages", MM_GUARD_PAGES, {0}},
+      {"strict", MM_GUARD_PAGES | STRICT, {0}},
+      {"lockdown", MM_GUARD_PAGES | LOCKED_DOWN, {0}},
+      {"keys and lockdown", MM_GUARD_KEYS | LOCKED_DOWN, {0}},
       {"keys", MM_GUARD_KEYS, {0}},
       {"keys, sealed", MM_GUARD_KEYS | SEALED, {0}},
   };
