@@ -8,11 +8,14 @@
  * What is raised again comes behind those of its number that were queued meanwhile: signal(7),
  * "Real-time signals". So it is only a stand-in. Of a number of which one is remembered the oldest
  * is delivered, whichever comes, and what came is remembered in its stead; a stand-in takes one
- * away. Then each has come, in the order in which they were sent. */
+ * away. Then each has come, in the order in which they were sent. The other signals do not queue:
+ * one that came meanwhile and the stand-in are one. */
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"
 
 #include <signal.h>
+
+#define FIRST_REAL_TIME 32 /* the kernel's SIGRTMIN */
 
 static const char stand_in; /* by its address the stand-ins are known */
 static uint32_t remembered; /* by all threads */
@@ -71,7 +74,7 @@ static bool take_turn(int signal, siginfo_t *info, uint64_t fs) {
   if (!thread || i == thread->deferred_count) return !stands_in;
   siginfo_t oldest = thread->deferred_info[i];
   forget(thread, i);
-  if (!stands_in) remember(thread, info);
+  if (!stands_in && signal >= FIRST_REAL_TIME) remember(thread, info);
   *info = oldest;
   return true;
 }
