@@ -107,6 +107,46 @@ static void ends_a_call_that_waits_in_the_kernel(void) {
   mm_finalize(NULL);
 }
 
+/* --- a call that waits for another thread's --- */
+
+static volatile int *occupied;
+
+static void *occupy(void *image) {
+  ((int (*)(uint64_t))stub_of(image, "meet"))((uint64_t)occupied);
+  return NULL;
+}
+
+static void try_to_wait(uint32_t interrupt) {
+  struct mm_error error;
+  struct interrupter interrupter;
+  pthread_t other;
+  volatile int at[2] = {0, 0};
+  occupied = at;
+  handle(on_interrupt, SA_RESTART);
+  configure(interrupt);
+  struct mm_image *image = map_image("gate");
+  pthread_create(&other, NULL, occupy, image);
+  while (!at[0]) usleep(100);
+  for (int i = 1; i <= 3; i++) {
+    start(&interrupter, true);
+    CHECK_EQUAL(MM_ERROR_INTERRUPTED, call_with(image, "counter_next", NULL, &error));
+    CHECK(strcmp(error.message, "counter_next: the call was interrupted") == 0);
+    pthread_join(interrupter.thread, NULL);
+    CHECK_EQUAL(interrupt == MM_INTERRUPT_ERROR ? 0 : i, handled);
+  }
+  at[1] = 1;
+  pthread_join(other, NULL);
+  CHECK_EQUAL(101, CALL_INT(image, "counter_next"));
+  CHECK_EQUAL(MM_OK, mm_take_fault(NULL));
+  mm_image_release(image);
+  mm_finalize(NULL);
+}
+
+static void ends_a_call_that_waits_for_its_turn(void) {
+  try_to_wait(MM_INTERRUPT_DELIVER);
+  try_to_wait(MM_INTERRUPT_ERROR);
+}
+
 static void is_an_error_and_nothing_else(void) {
   struct mm_error error;
   handle(SIG_DFL, 0); /* which would be death */
@@ -194,6 +234,7 @@ static void all_tests(void) {
   connect_client();
   RUN(ends_the_call_and_runs_the_clients_handler);
   RUN(ends_a_call_that_waits_in_the_kernel);
+  RUN(ends_a_call_that_waits_for_its_turn);
   RUN(is_an_error_and_nothing_else);
   RUN(kills_outside_of_a_call_as_ever);
   RUN(waits_for_the_end_of_the_call);

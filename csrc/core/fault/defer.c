@@ -88,6 +88,7 @@ void mm__asynchronous(int signal, siginfo_t *info, ucontext_t *context, uint32_t
     defer(thread, signal, info, context, level);
     return;
   }
+  if (signal == SIGINT && mm__interrupt_ends() && mm__interrupt_wait(fs)) return;
   const struct mm__action *previous = &mm__tables.previous[level][signal];
   if (previous->flags & SA_SIGINFO && !take_turn(signal, info, fs)) return;
   if (previous->handler == (uint64_t)SIG_DFL)

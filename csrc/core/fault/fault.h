@@ -68,6 +68,9 @@ void mm__deadline_forget(struct mm__thread_record *thread);
 bool mm__interrupt_ends(void);
 /* A SIGINT in a call: ends it, or sees to it that it ends soon. True: and that is all. */
 bool mm__interrupt(uint32_t slot, struct mm__thread_record *thread, ucontext_t *context);
+/* One outside of image code, in the thread with this FS: if that waits for an image, the wait ends.
+ * True: and that is all. */
+bool mm__interrupt_wait(uint64_t fs);
 /* Whether a call that was interrupted there is in a state in which it can be ended: what the
  * Matchmaker is changing for it must be whole. */
 bool mm__may_end(uint32_t slot, const struct mm__thread_record *thread, uint64_t instruction);

@@ -2,7 +2,8 @@
  *
  * In image code the call ends at once. While the Matchmaker works for it, the thread is marked, and
  * the deadlines' timer brings the next opportunity; a system call that waits in the kernel ends with
- * EINTR by the timer's signal, because a host's own handler may have asked for SA_RESTART. */
+ * EINTR by the timer's signal, because a host's own handler may have asked for SA_RESTART. So does
+ * the wait for an image that another thread is in. */
 #include "core/fault/fault.h"
 #include "core/gate/gate.h"
 #include "core/guard/keys.h"
@@ -12,6 +13,13 @@
 bool mm__interrupt_ends(void) {
   return mm__tables.host.interrupt != MM_INTERRUPT_WAIT &&
          (mm__tables.ours & MM__SIGNAL_BIT(SIGINT));
+}
+
+bool mm__interrupt_wait(uint64_t fs) {
+  struct mm__thread_record *thread = fs ? mm__thread_known(fs) : 0;
+  if (!thread || !thread->waits_for) return false;
+  thread->ending = MM_ERROR_INTERRUPTED;
+  return mm__tables.host.interrupt == MM_INTERRUPT_ERROR;
 }
 
 bool mm__may_end(uint32_t slot, const struct mm__thread_record *thread, uint64_t instruction) {

@@ -68,7 +68,7 @@ int mm__turn_wait(struct mm__state *state, struct mm__thread_record *thread, uin
   int32_t status = MM_OK;
   bool taken;
   __atomic_fetch_add(&state->waiting, 1, __ATOMIC_SEQ_CST);
-  /* The end of the call that this one is for ends the wait, too. */
+  /* The end of the call that this one is for ends the wait, too; and so does an interrupt. */
   while (!(taken = mm__turn_try(state)) && status == MM_OK) {
     sleep_until_passed(state, wait_ns - waited_ns);
     waited_ns = now() - start;
@@ -77,7 +77,9 @@ int mm__turn_wait(struct mm__state *state, struct mm__thread_record *thread, uin
   }
   __atomic_fetch_sub(&state->waiting, 1, __ATOMIC_RELAXED);
   renounce(thread);
-  if (!taken) return status;
+  if (!thread->seen.depth) thread->ending = MM_OK; /* which was this wait's alone */
+  if (taken && status != MM_OK) mm__turn_end(state);
+  if (status != MM_OK) return status;
   state->waited_ns = wait_ns == MM__FOR_EVER ? 0 : waited_ns;
   return MM_OK;
 }
