@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/rseq.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -544,7 +546,48 @@ static void keys_come_and_go_while_threads_call(void) {
   mm_image_release(image);
 }
 
+/* The kernel says EBUSY of what is registered: rseq(2). */
+static bool has_restartable_sequences(void) {
+  void *area = (char *)__builtin_thread_pointer() + __rseq_offset;
+  if (syscall(SYS_rseq, area, 32, 0, RSEQ_SIG)) return errno == EBUSY;
+  syscall(SYS_rseq, area, 32, RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
+  return false;
+}
+
+static void check_processors(void) {
+  cpu_set_t all, one;
+  sched_getaffinity(0, sizeof all, &all);
+  for (int i = 0; i < CPU_SETSIZE; i++) {
+    if (!CPU_ISSET(i, &all)) continue;
+    CPU_ZERO(&one);
+    CPU_SET(i, &one);
+    sched_setaffinity(0, sizeof one, &one);
+    CHECK_EQUAL(i, sched_getcpu());
+  }
+  sched_setaffinity(0, sizeof all, &all);
+}
+
+/* It gives up what libc has registered only where image code could not write there. */
+static void a_thread_knows_its_processor_all_the_same(void) {
+  struct mm_image_info info;
+  struct mm_error error;
+  bool had = has_restartable_sequences();
+  connect_client();
+  struct mm_image *image = map_image("crash");
+  CALL_INT(image, "counter_get");
+  must(mm_image_info(image, &info, &error), &error);
+  CHECK_EQUAL(had && !info.closes_client, has_restartable_sequences());
+  check_processors();
+  CALL_INT(image, "read_null");
+  CHECK_EQUAL(MM_ERROR_FAULT, mm_take_fault(NULL));
+  check_processors();
+  mm_image_release(image);
+  CHECK_EQUAL(MM_OK, mm_finalize(NULL));
+  CHECK_EQUAL(had, has_restartable_sequences());
+}
+
 static void all_tests(void) {
+  RUN(a_thread_knows_its_processor_all_the_same);
   connect_client();
   RUN(rejects_stray_writes_and_reads_where_it_is_sealed);
   RUN(the_kernel_does_not_write_for_the_client_either);

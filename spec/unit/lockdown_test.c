@@ -246,6 +246,24 @@ static void executes_programs(void) {
   CHECK(strcmp(output, "alive\n") == 0);
 }
 
+/* Of another program nobody's instruction pointer is the Matchmaker's. */
+static void execute_this(void *unused) {
+  (void)unused;
+  execl("/proc/self/exe", "executed", (char *)NULL);
+}
+
+static int be_executed(void) {
+  printf("%ld %ld", mmap_at_a_hint(), process_madvise_anywhere());
+  return 0;
+}
+
+static void programs_that_it_executes_are_locked_down(bool is_locked) {
+  char output[256], wanted[256];
+  snprintf(wanted, sizeof wanted, "%d %d", is_locked ? -EPERM : 0, is_locked ? -EPERM : -EBADF);
+  CHECK_EQUAL(0, in_child(execute_this, NULL, output, sizeof output));
+  CHECK(strcmp(output, wanted) == 0);
+}
+
 static void connects_again_after_the_last_finalize(void) {
   struct mm_error error;
   mm_image_release(image);
@@ -335,6 +353,7 @@ static void all_tests(void) {
   refuses_everybody();
   RUN(threads_that_were_there_are_locked_down);
   RUN(a_thread_with_a_filter_of_its_own_is_named);
+  programs_that_it_executes_are_locked_down(false);
   must_lock_down();
   must_lock_down();
   RUN(leaves_other_memory_alone);
@@ -343,6 +362,7 @@ static void all_tests(void) {
   RUN(calls_faults_and_resets);
   RUN(a_call_ends_at_its_deadline);
   RUN(executes_programs);
+  RUN(programs_that_it_executes_are_locked_down, true);
   RUN(connects_again_after_the_last_finalize);
 }
 
@@ -354,6 +374,7 @@ int main(int count, char **arguments) {
        {.signals = MM_SIGNALS_MASK, .without = MM_WITHOUT_INCLUSIVE | MM_WITHOUT_FSGSBASE}},
       {"keys", MM_GUARD_KEYS, {0}},
   };
+  if (strcmp(arguments[0], "executed") == 0) return be_executed();
   find_folders(count, arguments);
   return run_ways(ways, sizeof ways / sizeof *ways, all_tests);
 }
