@@ -56,6 +56,17 @@ describe("mediation", function()
       "process_vm_writev - 1\nuserfaultfd - 1\nio_uring_setup - 1", support.refused(image))
   end)
 
+  it("lists the first 39 different ones that were refused, each with how often", function()
+    for _ = 1, 2 do
+      for call = 100001, 100050 do assert.equal(EPERM, raw(call)) end
+    end
+    local list = image:info().refused
+    assert.equal(39, #list)
+    for i, refusal in ipairs(list) do
+      assert.same({ call = "syscall_" .. 100000 + i, count = 2 }, refusal)
+    end
+  end)
+
   it("refuses numbers that no kernel has, and those of x32", function()
     assert.equal(EPERM, raw(100000))
     assert.equal(EPERM, raw(-1))

@@ -476,6 +476,27 @@ static void ten_thousand_live_at_once(void) {
 
 /* --- time, signals, forks, threads --- */
 
+#define AT_ONCE 65536u
+
+static void more_than_there_can_be_are_a_limit(void) {
+  struct mm_image *image = map_image("callback");
+  static struct mm_callback *callbacks[AT_ONCE];
+  struct mm_callback *more;
+  struct mm_error error;
+  int three = 3;
+  for (unsigned i = 0; i < AT_ONCE; i++) callbacks[i] = make(image, "int (int)", add_user, &three);
+  for (int i = 0; i < 2; i++) {
+    CHECK_EQUAL(MM_ERROR_LIMIT, mm_callback(image, "int (int)", add_user, &three, &more, &error));
+    CHECK(strstr(error.message, "more than 65536 callbacks at once") != NULL);
+    mm_callback_release(callbacks[i * 40000]);
+    callbacks[i * 40000] = make(image, "int (int)", add_user, &three);
+    CHECK_EQUAL(1 + 3 + 4, ((apply_function *)stub_of(image, "apply"))(
+                               mm_callback_pointer(callbacks[i * 40000]), 4));
+  }
+  CHECK_EQUAL(MM_OK, mm_take_fault(NULL));
+  mm_image_release(image);
+}
+
 static void wait_long(void *result, void **args, void *user) {
   (void)result, (void)args, (void)user;
   usleep(150000);
@@ -751,6 +772,7 @@ static void all_tests(void) {
   RUN(the_image_that_called_back_cannot_go);
   RUN(says_what_is_wrong_with_a_callback);
   RUN(ten_thousand_live_at_once);
+  if (!emulated) RUN(more_than_there_can_be_are_a_limit);
   RUN(a_deadline_ends_the_call_after_its_callback);
   RUN(signals_come_in_during_a_callback);
   RUN(a_fault_of_the_callback_itself_is_the_clients);
