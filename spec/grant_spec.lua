@@ -4,8 +4,9 @@ local shell = require "spec.shell"
 local mm = require "matchmaker"
 
 local EPERM, ENOENT, EBADF, EACCES, EINVAL, EMFILE, ENOTDIR = -1, -2, -9, -13, -22, -24, -20
-local EFAULT = -14
+local EFAULT, ENAMETOOLONG = -14, -36
 local HERE, O_DIRECTORY, O_NOFOLLOW, O_CREAT = -100, 0x10000, 0x20000, 0x40
+local O_RDWR, O_TRUNC, O_TMPFILE = 2, 0x200, 0x410000
 
 local function number(value) return tonumber(value) end
 
@@ -76,6 +77,12 @@ describe("files", function()
       assert.equal(EBADF, number(exports.write_to(descriptor, "x")))
       local deep = open(folder "inside/deep", O_DIRECTORY)
       assert.equal(EACCES, number(exports.open_at(deep, "new", O_CREAT + 1)))
+      for _, flags in ipairs { O_TRUNC, O_CREAT, O_RDWR, 3 } do
+        assert.equal(EACCES, open(path, flags), flags)
+      end
+      assert.equal(EACCES, open(folder "inside/new", O_CREAT))
+      assert.equal(EACCES, open(folder "inside", O_TMPFILE + O_RDWR))
+      assert.is_nil(io.open(folder "inside/new"))
       assert.equal("open", shell.read(path))
     end)
 
@@ -94,6 +101,9 @@ describe("files", function()
       assert.matches("fixture/files.c", exports.slurp("spec/fixture/files.c"), 1, true)
       assert.equal("EACCES", exports.slurp("spec/fixture/../support.lua"))
       assert.equal("EACCES", exports.slurp("spec/support.lua"))
+      local long = ("./"):rep(2037) .. "spec/fixture/files.c" -- with the client's folder, too long
+      assert.equal(ENAMETOOLONG, open(long))
+      assert.equal(EFAULT, open(mm.null))
     end)
 
     it("and no others, whatever the path tries", function()
@@ -151,6 +161,7 @@ describe("files", function()
       assert.equal(0, number(exports.write_mapped(path, "T")))
       assert.equal("Text", shell.read(path))
       assert.equal(0, number(exports.make_folder(folder "inside/more/")))
+      assert.equal(EFAULT, number(exports.move(path, mm.null)))
       assert.equal(0, number(exports.move(path, folder "inside/more/moved")))
       assert.equal("Text", exports.slurp(folder "inside/more/moved"))
       assert.equal("bcdefg", exports.scattered(folder "inside/scattered"))
@@ -191,11 +202,13 @@ describe("files", function()
     it("have no special permissions", function()
       assert.is_true(open(folder "inside/new", O_CREAT + 1) > 2)
       assert.matches("^%-rw", shell.output("ls -l " .. folder "inside/new"))
+      local unnamed = open(folder "inside", O_TMPFILE + O_RDWR)
+      assert.matches("^rw", require("lfs").attributes("/proc/self/fd/" .. unnamed, "permissions"))
     end)
 
     it("only from the client's memory if it is the image's", function()
       local descriptor = open(folder "inside/new", O_CREAT + 1)
-      assert.equal(EFAULT, number(exports.vector_from(descriptor, 0x200000000000, 16)))
+      assert.equal(EFAULT, number(exports.vector_from(descriptor, support.matchmaker "r--", 16)))
       assert.equal(4, number(exports.write_to(descriptor, "fine")))
     end)
   end)
@@ -209,12 +222,37 @@ describe("files", function()
     end
   end)
 
+  it("are no devices", function()
+    grant { write = "/dev" }
+    assert.equal("EACCES", exports.slurp("/dev/zero"))
+    assert.equal(EACCES, number(exports.spill("/dev/null", "x")))
+  end)
+
   it("stay where they are when the folder is replaced", function()
     grant { read = folder "inside" }
     os.execute(("cd %s && mv inside elsewhere && ln -s outside inside"):format(folder()))
     assert.equal("ENOENT", exports.slurp(folder "inside/file"))
     os.execute(("cd %s && rm inside && mv elsewhere inside"):format(folder()))
     assert.equal("open", exports.slurp(folder "inside/file"))
+  end)
+
+  -- Where the new folder has the number of the old one: both are roots.
+  it("stay where they are when another file system is mounted over the folder", function()
+    grant {}
+    local mount = "mount -t tmpfs tmpfs " .. folder "inside"
+    if shell.run("unshare -m " .. mount).status ~= 0 then
+      return pending "needs the right to mount"
+    end
+    local script = mount .. " && " .. shell.lua([[
+      local mm = require "matchmaker"
+      local path, folder, mount = ...
+      local image = mm.assert(mm.map(path, { grant = { read = folder } }))
+      os.execute("echo -n open >" .. folder .. "/file")
+      print(image.exports.slurp(folder .. "/file"))
+      os.execute(mount .. " && echo -n secret >" .. folder .. "/file")
+      print(image.exports.slurp(folder .. "/file"))
+    ]], folder()) .. (" %s %s '%s'"):format(support.image "files", folder "inside", mount)
+    assert.equal("open\nENOENT", shell.output("unshare -m sh -c " .. shell.quote(script)))
   end)
 
   it("stay out of reach while a folder on the way is exchanged for a link", function()
@@ -255,12 +293,19 @@ describe("files", function()
     end)
 
     it("are not those of a program that the client starts", function()
-      exports.duplicate(open(folder "inside/file"))
-      assert.is_nil(shell.output("ls -l /proc/self/fd"):find("inside/file", 1, true))
+      for _, grants in ipairs { { read = folder "inside" }, { "everything" } } do
+        image:unmap()
+        grant(grants)
+        exports.duplicate(open(folder "inside/file"))
+        assert.is_nil(shell.output("ls -l /proc/self/fd"):find("inside/file", 1, true))
+      end
     end)
 
-    it("are only so many", function()
+    it("are only so many at a time", function()
+      for _ = 1, 200 do assert.equal(0, number(exports.close_it(open(folder "inside/file")))) end
+      local before = descriptors()
       assert.equal(EMFILE, number(exports.open_many(folder "inside/file", 200)))
+      assert.equal(before + 128, descriptors())
     end)
 
     it("are the image's own when duplicated, and never the standard ones", function()
@@ -288,9 +333,42 @@ describe("files", function()
         print(image.exports.read_some(descriptor), tonumber(image.exports.close_it(descriptor)))
         image:reset()
         print(ffi.C.close(descriptor))
+        descriptor = tonumber(image.exports.open_at(-100, folder .. "/inside/file", 0))
+        assert(ffi.C.dup2(other, descriptor) == descriptor)
+        image:reset() -- when nothing has looked at it since
+        assert(ffi.C.close(descriptor) == 0)
+        local again = tonumber(image.exports.open_at(-100, folder .. "/inside/file", 0))
+        assert(ffi.C.close(again) == 0)
+        assert(tonumber(image.exports.open_at(-100, folder .. "/inside/file", 0)) == again)
+        assert(tonumber(image.exports.close_it(again)) == 0)
+        assert(ffi.C.dup2(ffi.C.open(folder .. "/inside/file", 0), again) == again)
+        assert(tonumber(image.exports.close_it(again)) == -9) -- of the same file, and the client's
+        for _ = 1, 200 do
+          descriptor = tonumber(image.exports.open_at(-100, folder .. "/inside/file", 0))
+          assert(ffi.C.dup2(other, descriptor) == descriptor)
+          assert(tonumber(image.exports.close_it(descriptor)) == -9)
+        end
+        print(ffi.C.close(descriptor))
       ]], support.image "files", folder())
       if result.stderr:find("module 'ffi' not found", 1, true) then return end
-      assert.equal("EBADF\t-9\n0\n", result.stdout)
+      assert.equal("EBADF\t-9\n0\n0\n", result.stdout)
+    end)
+
+    -- Roots of file systems without a disk have the same number.
+    it("are told from those of another file system by more than the number", function()
+      local lfs = require "lfs"
+      if lfs.attributes("/dev", "ino") ~= lfs.attributes("/proc", "ino") then return end
+      local result = support.run([[
+        local mm = require "matchmaker"
+        local image = mm.assert(mm.map(..., { grant = { read = "/dev" } }))
+        local ffi = require "ffi"
+        ffi.cdef "int open(const char *, int); int dup2(int, int);"
+        local descriptor = tonumber(image.exports.open_at(-100, "/dev", 0))
+        ffi.C.dup2(ffi.C.open("/proc", 0), descriptor)
+        print(tonumber(image.exports.open_at(descriptor, "version", 0)))
+      ]], support.image "files")
+      if result.stderr:find("module 'ffi' not found", 1, true) then return end
+      assert.equal("-9\n", result.stdout)
     end)
 
     it("do not take the number of a standard one that the client closed", function()
@@ -298,11 +376,27 @@ describe("files", function()
         local mm = require "matchmaker"
         local path, folder = ...
         local image = mm.assert(mm.map(path, { grant = { read = folder } }))
-        io.stderr:write(tonumber(image.exports.open_at(-100, folder, 0)) > 2 and "fine" or "wrong")
+        local function flags_of(number)
+          local file = io.open("/proc/self/fdinfo/" .. number)
+          local flags = file and file:read("*a"):match("flags:%s*(%d+)") or "none"
+          if file then file:close() end
+          return flags
+        end
+        local facts, first = {}, nil
+        for i = 1, 4 do
+          if i == 3 then first = io.open(folder) end -- the others are free still
+          local number = tonumber(image.exports.open_at(-100, folder, 0))
+          facts[i] = number > 2 and flags_of(number):match("^02") and "closed on exec" or "wrong"
+        end
+        first:close()
+        for i = 0, 2 do facts[#facts + 1] = flags_of(i) end
+        local told = io.open(folder .. "/told", "w")
+        told:write(table.concat(facts, " "))
+        told:close()
       ]]
-      local result = shell.run(shell.lua(code, folder()) .. " " .. support.image "files" .. " " ..
-        folder() .. " <&- >&-")
-      assert.equal("fine", result.stderr)
+      shell.run(shell.lua(code, folder()) .. " " .. support.image "files" .. " " ..
+        folder() .. " <&- >&- 2>&-")
+      assert.equal(("closed on exec "):rep(4) .. "none none none", shell.read(folder "told"))
     end)
   end)
 
@@ -326,6 +420,21 @@ describe("files", function()
         "client is", message { read = "/proc" })
       assert.matches("^missing .*xxx/y cannot be granted: File name too long$",
         message { read = ("x"):rep(5000) .. "/y" })
+      local long = {}
+      for i = 1, 32 do long[i] = folder() .. ("/."):rep(100 + i) end
+      assert.equal("limit the names of the granted folders are too long", message { read = long })
+    end)
+
+    it("where the client may not look", function()
+      os.execute(("mkdir %s/shut %s/shut/within && chmod 0 %s/shut"):format(folder(), folder(),
+        folder()))
+      local result = shell.run(shell.unprivileged(shell.lua([[
+        local mm = require "matchmaker"
+        local path, shut = ...
+        print(select(2, mm.map(path, { grant = { read = shut } })).kind)
+      ]], folder()) .. " " .. support.image "files" .. " " .. folder "shut/within"))
+      assert.equal("unreadable\n", result.stdout, result.stderr)
+      os.execute("chmod 700 " .. folder "shut")
     end)
 
     it("by what is no option", function()

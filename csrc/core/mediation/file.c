@@ -48,7 +48,6 @@ long mm__file_close(struct mm__trap *trap) {
 static long duplicate(const struct mm__trap *trap, long lowest) {
   const struct mm__descriptor *held = mm__descriptor_find(trap->record, trap->arguments[0]);
   uint32_t access = held ? held->access : 0;
-  if (lowest < 3) lowest = 3;
   long number = mm__call(SYS_fcntl, trap->arguments[0], F_DUPFD_CLOEXEC, lowest);
   return mm__descriptor_keep(trap->record, number, access);
 }
