@@ -7,7 +7,6 @@ local EPERM, EBADF, EACCES, EFAULT, EINVAL, EMFILE = -1, -9, -13, -14, -22, -24
 local ENOPROTOOPT, EPIPE = -92, -32
 local UNIX, INET, STREAM, DGRAM = 1, 2, 1, 2
 local POLLIN, POLLNVAL = 1, 32
-local MATCHMAKER = 0x200000000000 -- readable for everyone, and none of the image's
 
 local function number(value) return tonumber(value) end
 
@@ -147,7 +146,11 @@ describe("sockets", function()
       end
       assert.equal(-94, number(exports.make(INET, 3))) -- SOCK_RAW: ESOCKTNOSUPPORT
       assert.equal("socket - 5", refused())
+      assert.equal(-94, number(exports.make(UNIX, 5))) -- SOCK_SEQPACKET
       make(10, STREAM)
+      local near = make(INET, STREAM + 0x80800) -- SOCK_NONBLOCK, SOCK_CLOEXEC
+      assert.equal(0, number(exports.control(near, 4, 0x2800))) -- F_SETFL: O_ASYNC, O_NONBLOCK
+      assert.equal(0x802, number(exports.control(near, 3, 0))) -- F_GETFL
     end)
 
     it("tell when they are ready", function()
@@ -172,14 +175,23 @@ describe("sockets", function()
       assert.equal(EPIPE, number(exports.write_text(near, "x")))
       assert.equal(EPIPE, number(exports.write_pieces(near, "x", "y")))
       assert.equal(EPIPE, number(exports.send_pieces(near, 0, "x", "y")))
+      near = connected()
+      ok(exports.shut(near))
+      assert.equal(EPIPE, number(exports.send_text(near, "x")))
+      assert.equal(EPIPE, number(exports.write_text(near, "x")))
+      assert.equal(EPIPE, number(exports.write_pieces(near, "x", "y")))
     end)
 
     it("are closed by a fault, a reset and the end of the image, and on exec", function()
       local before = descriptors()
-      local near = connected()
+      local near, far = connected()
       assert.equal(before + 3, descriptors())
       assert.equal(1, number(exports.control(near, 1, 0))) -- F_GETFD
-      assert.equal("0", shell.output(("ls /proc/self/fd | grep -c '^%d$' || :"):format(near)))
+      local open = { near, far, number(exports.make_pair(STREAM)), number(exports.other()) }
+      for _, descriptor in ipairs(open) do
+        assert.equal("0",
+          shell.output(("ls /proc/self/fd | grep -c '^%d$' || :"):format(descriptor)))
+      end
       assert.equal("fault", support.error_of(exports.crash).kind)
       assert.equal(before, descriptors())
       assert.equal(EBADF, number(exports.send_text(near, "x")))
@@ -192,7 +204,8 @@ describe("sockets", function()
     end)
 
     it("are only so many", function()
-      local before, made = descriptors(), 0
+      local before, made = descriptors(), 1
+      make(INET, STREAM)
       for _ = 1, 200 do
         local result = number(exports.make_pair(DGRAM))
         if result < 0 then
@@ -201,7 +214,9 @@ describe("sockets", function()
         end
         made = made + 2
       end
-      assert.equal(128, made)
+      assert.equal(127, made) -- and neither of the last pair is open
+      assert.equal(before + 127, descriptors())
+      make(INET, DGRAM)
       assert.equal(EMFILE, number(exports.make(INET, DGRAM)))
       assert.equal(before + 128, descriptors())
     end)
@@ -231,7 +246,7 @@ describe("sockets", function()
     it("reach no memory that is not the image's", function()
       local near, far = connected()
       ok(exports.send_text(far, "secret"))
-      local foreign = { MATCHMAKER, 4096, -8 }
+      local foreign = { support.matchmaker "rw-", support.matchmaker "r--", 4096, -8 }
       for _, low in ipairs(foreign) do
         for _, call in ipairs { 46, 47 } do -- sendmsg, recvmsg
           assert.equal(EFAULT, number(exports.raw(call, near, low, 0x40, 0, 0, 0)))
@@ -258,6 +273,129 @@ describe("sockets", function()
       assert.equal(EINVAL, number(exports.raw(7, 0, 100000, 0, 0, 0, 0)))
       assert.equal(EINVAL, number(exports.raw(42, near, 0, 4096, 0, 0, 0)))
       assert.equal("secret", exports.receive_text(near, 0))
+    end)
+
+    describe("by what a program has in its memory,", function()
+      local low, buffer
+
+      -- A number as so many bytes, the lowest first.
+      local function bytes(value, count)
+        local list = {}
+        for i = 1, count do
+          list[i] = string.char(value % 256)
+          value = math.floor(value / 256)
+        end
+        return table.concat(list)
+      end
+      local function get(offset) -- an int
+        local value = 0
+        for i = 3, 0, -1 do value = value * 256 + buffer[offset + i] end
+        return value
+      end
+      local function set(offset, value) buffer:set(offset, bytes(value, 4)) end
+      local function raw(call, ...)
+        local words = { ... }
+        for i = 1, 6 do words[i] = words[i] or 0 end
+        return number(exports.raw(call, words[1], words[2], words[3], words[4], words[5], words[6]))
+      end
+      -- A struct msghdr at an offset of the buffer.
+      local function message(at, name, name_bytes, list, count, control, control_bytes)
+        buffer:set(at, bytes(name, 8) .. bytes(name_bytes, 4) .. bytes(0, 4) .. bytes(list, 8) ..
+          bytes(count, 8) .. bytes(control or 0, 8) .. bytes(control_bytes or 0, 8))
+      end
+      before_each(function()
+        buffer = image:buffer(65536) -- and nothing of the image's behind it
+        low = number(exports.address_of(buffer))
+      end)
+
+      it("take a descriptor by its lower half", function()
+        assert.equal(0, raw(48, make(INET, STREAM) + 2 ^ 32, 1) + 107) -- shutdown: ENOTCONN
+      end)
+
+      it("give as much of an address as there is room for", function()
+        local near = connected()
+        buffer:fill(255)
+        set(0, 4)
+        assert.equal(0, raw(51, near, low + 64, low)) -- getsockname
+        assert.equal(16, get(0))
+        assert.equal(INET + 65536 * get(66) % 65536, get(64) % 65536)
+        assert.equal(2 ^ 32 - 1, get(68))
+        assert.equal(EFAULT, raw(51, near, 0, low))
+        set(0, 2 ^ 32 - 1)
+        assert.equal(EINVAL, raw(51, near, low + 64, low))
+        assert.equal(EINVAL, raw(45, near, low, 0, 0x40, low + 64, low)) -- recvfrom
+        assert.equal(EINVAL, raw(54, near, 1, 2, low, -1)) -- setsockopt
+        assert.equal(EINVAL, raw(55, near, 1, 3, low, low)) -- getsockopt
+        set(0, 8)
+        assert.equal(EFAULT, raw(55, near, 1, 3, support.matchmaker "rw-", low))
+        assert.equal(0, raw(55, near, 1, 3, low + 64, low))
+        assert.equal(4, get(0))
+        assert.equal(EFAULT, raw(54, near, 1, 2, support.matchmaker "r--", 4))
+      end)
+
+      it("take no address that is longer than there are", function()
+        buffer:set(0, bytes(UNIX, 2) .. ("n"):rep(126))
+        assert.equal(EINVAL, raw(49, make(UNIX, STREAM), low, 128)) -- bind
+        assert.equal(EINVAL, raw(49, make(UNIX, STREAM), low, 129))
+        message(256, low, 129, 0, 0)
+        assert.equal(EINVAL, raw(46, make(UNIX, DGRAM), low + 256)) -- sendmsg
+        set(256 + 8, 2 ^ 32 - 1)
+        assert.equal(EINVAL, raw(46, make(UNIX, DGRAM), low + 256))
+        assert.equal(EINVAL, raw(47, make(UNIX, DGRAM), low + 256, 0x40)) -- recvmsg
+      end)
+
+      it("send lists that fit, and nothing that is no list", function()
+        local near = ok(exports.make_pair(DGRAM))
+        message(0, 0, 2 ^ 32 - 1, low + 1024, 512) -- no name, whatever its length says
+        assert.equal(0, raw(46, near, low))
+        message(0, 0, 0, low + 1024, 513)
+        assert.equal(-90, raw(46, near, low)) -- EMSGSIZE
+        buffer:set(1024 + 511 * 16, bytes(support.matchmaker "r--", 8) .. bytes(8, 8))
+        message(0, 0, 0, low + 1024, 512)
+        assert.equal(EFAULT, raw(46, near, low))
+      end)
+
+      it("receive where a program may write, as the guard had it closed", function()
+        local near = ok(exports.make_pair(DGRAM))
+        ok(exports.send_text(exports.other(), "letter"))
+        message(0, 0, 0, low + 1024, 1)
+        buffer:set(1024, bytes(low + 32768, 8) .. bytes(64, 8))
+        assert.equal(EFAULT, raw(47, near, number(exports.constant()), 0x40)) -- recvmsg
+        assert.equal(6, raw(47, near, low))
+        assert.equal("letter", buffer:get(32768, 6))
+      end)
+
+      it("tell how many messages went before the one that did not", function()
+        local near = ok(exports.make_pair(DGRAM))
+        buffer:set(1024, bytes(low + 2048, 8) .. bytes(3, 8))
+        message(0, 0, 0, low + 1024, 1)
+        message(64, 0, 0, support.matchmaker "r--", 1)
+        assert.equal(1, raw(307, near, low, 2)) -- sendmmsg
+        assert.equal(3, get(56))
+        assert.equal(EFAULT, raw(307, near, low + 64, 1))
+        message(0, 0, 0, low + 1024, 1)
+        assert.equal(1, raw(299, number(exports.other()), low, 2)) -- recvmmsg
+      end)
+
+      it("poll and select as many as may be", function()
+        buffer:fill(255)
+        assert.equal(0, raw(7, low, 1024, 0)) -- none of them a descriptor
+        assert.equal(EINVAL, raw(7, low, 1025, 0))
+        buffer:fill(0)
+        assert.equal(0, raw(23, 1024, low, low, low, low + 1024)) -- select
+        assert.equal(EINVAL, raw(23, 1025, 0, 0, 0, low))
+        assert.equal(0, raw(23, 0, 0, 0, 0, number(exports.constant()))) -- which is not given back
+      end)
+
+      it("are told what is left of the time", function()
+        local near = ok(exports.make_pair(DGRAM))
+        ok(exports.send_text(exports.other(), "x"))
+        buffer:set(math.floor(near / 8), string.char(2 ^ (near % 8)))
+        set(1024, 1000)
+        assert.equal(1, raw(23, near + 1, low, 0, 0, low + 1024))
+        assert.is_true(get(1024) < 1000 and get(1024) > 0)
+        assert.is_true(get(1032) < 1000000)
+      end)
     end)
 
     it("wait no longer than a call may, or until Ctrl-C", function()
@@ -306,9 +444,16 @@ describe("sockets", function()
       local near, before = ok(exports.make_pair(STREAM)), descriptors()
       for _, passed in ipairs { 0, near } do
         assert.equal(EPERM, number(exports.pass_descriptor(near, passed)))
+        assert.equal(EPERM, number(exports.pass_descriptor(exports.other(), passed)))
       end
       assert.equal(before, descriptors())
-      assert.equal("sendmsg - 2", refused())
+      assert.equal("sendmsg - 4", refused())
+      local server, name = make(UNIX, STREAM), "@matchmaker " .. folder()
+      ok(exports.bind_name(server, name))
+      ok(exports.listen_on(server))
+      local one = make(UNIX, STREAM)
+      ok(exports.connect_name(one, name))
+      assert.equal(EPERM, number(exports.pass_descriptor(exports.accept_one(server), near)))
     end)
 
     it("of Unix without a folder's grant have no name, or one that is in no folder", function()
@@ -351,6 +496,15 @@ describe("sockets", function()
       assert.equal(6, number(exports.send_to_name(sender, folder "inside/box", "letter")))
       assert.equal("letter", exports.receive_text(box, 0))
       assert.equal("", refused())
+      local before = descriptors()
+      ok(exports.send_to_name(sender, folder "inside/box", "letter"))
+      assert.equal(before, descriptors())
+      image:unmap()
+      grant { "sockets", write = "/tmp" }
+      sender, before = make(UNIX, DGRAM), descriptors()
+      local long = "/tmp/" .. ("n"):rep(100) -- it would not fit as it goes to the kernel
+      assert.equal(-36, number(exports.bind_name(sender, long))) -- ENAMETOOLONG
+      assert.equal(before, descriptors())
     end)
 
     it("are not made or found anywhere else", function()
@@ -364,6 +518,10 @@ describe("sockets", function()
       grant "everything"
       server = make(UNIX, DGRAM)
       assert.equal(0, number(exports.bind_name(server, folder "outside/socket")))
+      image:unmap()
+      grant { "sockets", write = folder "inside" }
+      os.execute(("ln -s ../outside/socket %s"):format(folder "inside/socket"))
+      assert.equal(EACCES, number(exports.connect_name(make(UNIX, DGRAM), folder "inside/socket")))
       image:unmap()
       grant { "sockets", read = folder() }
       assert.equal(EACCES, number(exports.connect_name(make(UNIX, DGRAM), folder "outside/socket")))
