@@ -96,6 +96,9 @@ describe("mediation", function()
     assert.equal(EPERM, number(exports.signal_process(1, 0)))
     assert.equal(EPERM, number(exports.signal_process(-1, 15)))
     assert.equal(EINVAL, number(exports.signal_process(0, 1000)))
+    assert.equal(EINVAL, number(exports.signal_process(0, 65)))
+    assert.equal(EINVAL, number(exports.signal_process(0, -1)))
+    assert.equal("fault", support.error_of(exports.signal_process, 0, 64).kind)
     assert.equal(0, number(exports.signal_process(0, 0)))
   end)
 
@@ -112,6 +115,15 @@ describe("mediation", function()
     assert.equal(0, number(exports.block_signals()))
     assert.equal(0, number(exports.signal_stack()))
     assert.equal(before, signals())
+    local foreign, own = support.matchmaker "rw-", exports.data()
+    assert.equal(EFAULT, raw(13, 10, 0, foreign, 8)) -- rt_sigaction
+    assert.equal(EFAULT, raw(14, 0, 0, foreign, 8)) -- rt_sigprocmask
+    assert.equal(EINVAL, raw(14, 0, 0, own, 4))
+    assert.equal(EFAULT, raw(131, 0, foreign)) -- sigaltstack
+    assert.equal(0, raw(131, 0, own))
+    assert.equal(2, exports.peek(own + 8)) -- SS_DISABLE
+    assert.equal(0, raw(13, 10, 0, own, 8))
+    assert.equal(0, exports.peek(own))
   end)
 
   it("keeps alarms, names and the trap itself out of reach", function()
@@ -122,6 +134,8 @@ describe("mediation", function()
       assert.equal(EPERM, raw(158, 0x1002, address)) -- arch_prctl(ARCH_SET_FS)
       assert.equal(EPERM, raw(158, 0x1001, address)) -- ARCH_SET_GS
     end
+    assert.equal(EFAULT, raw(158, 0x1003, support.matchmaker "rw-")) -- ARCH_GET_FS
+    assert.equal(0, raw(158, 0x1003, exports.data()))
     assert.equal(0, raw(302, 0, 7)) -- prlimit64 asks,
     assert.equal(EPERM, raw(302, 0, 7, CLIENT)) -- but does not set
     assert.equal(EPERM, raw(302, 1, 7))
@@ -132,6 +146,15 @@ describe("mediation", function()
   it("wakes nobody and does not wait for ever", function()
     assert.equal(0, number(exports.wake()))
     assert.equal(EAGAIN, number(exports.wait_changed()))
+    local word, sevens = number(exports.data()), 0x07070707
+    for i = 0, 15 do exports.poke(word + 4096 + i, 0) end
+    assert.equal(-110, raw(202, word, 0, sevens, word + 4096)) -- ETIMEDOUT: at once
+    assert.equal(EFAULT, raw(202, word, 0, sevens, support.matchmaker "r--"))
+    assert.equal(EFAULT, raw(202, support.matchmaker "r--", 0, 0, word + 4096))
+    assert.equal(EFAULT, raw(202, word + 1, 0, sevens, word + 4096))
+    for _, command in ipairs { 2, 3, 4, 5, 6, 11, 12, 13 } do -- FUTEX_FD, _REQUEUE, ... _LOCK_PI
+      assert.equal(ENOSYS, raw(202, word, command, 0, 0, word))
+    end
     local err = support.error_of(exports.wait_forever)
     assert.equal("fault", err.kind)
     assert.equal("SIGABRT", err.signal)

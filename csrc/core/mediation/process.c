@@ -6,7 +6,9 @@
 #include <linux/futex.h>
 #include <linux/sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 /* Calls into the launcher's own C library: on its FS, with its system calls let through. */
 static void enter_launcher(const struct mm__trap *trap) {
@@ -104,13 +106,15 @@ long mm__process_prlimit(struct mm__trap *trap) {
  * ever. */
 long mm__process_futex(struct mm__trap *trap) {
   long command = trap->arguments[1] & FUTEX_CMD_MASK;
-  uint64_t word = (uint64_t)trap->arguments[0];
+  uint64_t word = (uint64_t)trap->arguments[0], limit = (uint64_t)trap->arguments[3];
   if (trap->serving) return mm__pass(trap);
   if (command == FUTEX_WAKE || command == FUTEX_WAKE_BITSET) return 0;
   if (command != FUTEX_WAIT && command != FUTEX_WAIT_BITSET) return -ENOSYS;
-  if (word % 4 || !mm__slot_map_covers(&trap->state->map, word, word + 4, 1)) return -EFAULT;
+  if (word % 4 || !mm__memory_usable(trap, word, 4, PROT_READ)) return -EFAULT;
   if (*(const uint32_t *)word != (uint32_t)trap->arguments[2]) return -EAGAIN;
-  if (trap->arguments[3] != 0) return mm__pass(trap);
+  if (limit)
+    return mm__memory_usable(trap, limit, sizeof(struct timespec), PROT_READ) ? mm__pass(trap)
+                                                                              : -EFAULT;
   mm__trap_end(trap, MM_ERROR_FAULT, SIGABRT, 0);
   return 0;
 }
