@@ -83,6 +83,30 @@ for _, guard in ipairs { "pages", "open" } do
       image:unmap()
     end)
 
+    it("makes calls that take or give records as single ones", function()
+      local image = support.map("aggregate", { guard = guard })
+      local calls = { { { x = 1, y = 2 } }, { { x = 3, y = 4 } } }
+      local mirrored = image:batch("mirror", calls)
+      assert.same({ 2, 1, 4, 3 },
+        { mirrored[1].x, mirrored[1].y, mirrored[2].x, mirrored[2].y })
+      local p = image.exports.wave_here()
+      assert.same({ 1, 2 }, image:batch("has", { { { n = 1, at = { p, mm.null } } },
+        { { n = 1, at = { mm.null, p } } } }))
+      assert.equal(7, image:batch("chain", { {}, {} })[2]["in"].n)
+      local z = { { { re = 1, im = 2 } }, { { re = 3, im = -4 } } }
+      assert.same({ { re = 1, im = -2 }, { re = 3, im = 4 } }, image:batch("conjugate", z))
+      image:unmap()
+    end)
+
+    it("gives pointers that are of the image until it is reset", function()
+      local image = support.map("record", { guard = guard })
+      local points = image:batch("point", { {}, {} })
+      assert.same({ 1.5, 1.5 }, { points[1].x, points[2].x })
+      image:reset()
+      assert.equal("stale", support.error_of(function() return points[2].x end).kind)
+      image:unmap()
+    end)
+
     it("makes the calls before a wrong one, and tells which of them failed", function()
       local image = support.map("math", { guard = guard })
       local calls = {}

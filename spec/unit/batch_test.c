@@ -186,6 +186,44 @@ static void a_signal_of_the_host_waits_for_one_call_only(void) {
   signal(SIGUSR1, SIG_DFL);
 }
 
+static void strings_are_so_many_bytes_at_a_time(void) {
+  enum { PIECE = 300000 };
+  struct mm_image *image = map_image("text");
+  struct mm_function *length = function_of(image, "length");
+  char *text = calloc(PIECE + 1, 1);
+  struct mm__value value = {.as.string = memset(text, 'x', PIECE), .length = PIECE};
+  struct mm__hold hold;
+  struct mm__batch *noted;
+  struct mm_error error;
+  must(mm__image_keep_open(image, &hold, &error), &error);
+  must(mm__batch_make(length, 20, &noted, &error), &error);
+  for (int round = 0; round < 2; round++) {
+    for (int i = 0; i < 3; i++) {
+      CHECK(mm__batch_takes(noted, &value));
+      must(mm__batch_note(noted, &value, &error), &error);
+    }
+    CHECK(!mm__batch_takes(noted, &value)); /* over a MiB */
+    mm__batch_forget(noted);
+  }
+  mm__batch_free(noted);
+  mm__image_let_go(&hold);
+  free(text);
+  mm_image_release(image);
+}
+
+/* A fault that nobody has asked for is none of the next calls'. */
+static void a_fault_before_is_not_told(void) {
+  struct mm_image *image = map_image("crash");
+  ((void (*)(void))stub_of(image, "write_null"))();
+  struct mm__value values[2] = {{.as.integer = 84}, {.as.integer = 2}};
+  struct mm_error error;
+  int status;
+  CHECK(batch(image, "divide", values, 2, 1, &status, &error));
+  CHECK_EQUAL(MM_OK, status);
+  CHECK_EQUAL(42, results[0]);
+  mm_image_release(image);
+}
+
 static void calls_that_are_timed_or_masked_are_made_alone(void) {
   struct mm__value value = {0};
   struct mm_error error;
@@ -214,6 +252,8 @@ static void all_tests(void) {
   RUN(an_image_that_writes_over_the_rest_harms_only_itself);
   RUN(only_what_lies_in_the_mailbox_is_taken_for_calls);
   RUN(a_signal_of_the_host_waits_for_one_call_only);
+  RUN(strings_are_so_many_bytes_at_a_time);
+  RUN(a_fault_before_is_not_told);
   RUN(calls_that_are_timed_or_masked_are_made_alone);
   CHECK_EQUAL(MM_OK, mm_finalize(NULL));
 }
