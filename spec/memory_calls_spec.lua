@@ -181,6 +181,26 @@ describe("a memory call", function()
     assert.is_true(is_lost(top + PAGE - 1))
   end)
 
+  it("changes nothing when there is no room to remember it", function()
+    for more = 0, 1 do -- so that the list is full, or has one place left
+      map { guard = "open" }
+      local low, data = mmap(base + MMAP_LOW + 2 ^ 32, 3 * PAGE), number(exports.data())
+      exports.poke(low + PAGE, 3)
+      if more == 1 then mmap(low + 4 * PAGE, PAGE) end
+      assert.equal(ENOMEM, number(exports.crowd(mmap(0, 32768 * PAGE), 32768)))
+      assert.equal(ENOMEM, raw(MUNMAP, low + PAGE, PAGE))
+      assert.equal(ENOMEM, raw(MPROTECT, low + PAGE, PAGE, READ))
+      assert.equal(ENOMEM, mmap(low + PAGE, PAGE, FIXED, READ))
+      assert.equal(3, exports.peek(low + PAGE))
+      exports.poke(low + PAGE, 4)
+      assert.equal(ENOMEM, raw(MUNMAP, data, PAGE))
+      assert.equal(ENOMEM, mmap(data, PAGE, FIXED))
+      assert.equal(7, exports.peek(data))
+      image:reset()
+      assert.equal(low, mmap(low, 3 * PAGE))
+    end
+  end)
+
   it("gives memory back, and the reset does", function()
     local low = mmap(0, 2 * PAGE)
     exports.poke(low, 3)

@@ -252,6 +252,7 @@ long mm__memory_mmap(struct mm__trap *trap) {
   long result = choose_place(trap, bytes, &low, flags);
   if (mm__failed(result)) return result;
   if (!protection_allowed(trap, low, low + bytes, protection)) return -EPERM;
+  if (is_full(trap)) return -ENOMEM; /* what is replaced would be lost, and not known to be */
   if (touches_snapshot(trap, low, low + bytes))
     return file ? -EPERM : fix_over_snapshot(trap, low, low + bytes, protection);
   long kept = (flags & ~(long)MAP_DROPPED) | MAP_FIXED;
