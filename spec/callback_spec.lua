@@ -345,6 +345,32 @@ describe("a callback", function()
     kept:free()
   end)
 
+  it_maps("gives pointers of the image that calls, as it is now, and gets such", function()
+    local other = mm.assert(mm.request_map(support.image "callback_other"))
+    local word, strange = image:buffer "kutya\0", other:buffer "kutya\0"
+    local function give(what) return exports.measure(function() return what end) end
+    assert.equal(5005, give(word)) -- it lies in the image, and is not copied
+    local err = fails(give, strange)
+    assert.equal("callback", err.kind)
+    assert.matches("a pointer of another image", err.message, 1, true)
+    word = image:buffer "kutya\0"
+    image:reset()
+    err = fails(give, word)
+    assert.matches("from before the image was reset", err.message, 1, true)
+    local first, got = exports.fill(3), nil
+    assert.equal(exports.number(0), exports.first_of(function() return first end))
+    exports.with_point(function(point)
+      got = point
+      return point.x
+    end, 1, 2)
+    assert.equal(1, exports.count_three(function() return { at = { first, mm.null, mm.null } } end))
+    image:reset()
+    assert.equal("stale", fails(function() return got.x end).kind)
+    err = fails(exports.first_of, function() return first end)
+    assert.matches("from before the image was reset", err.message, 1, true)
+    other:unmap()
+  end)
+
   it_maps("says what image:callback wants", function()
     assert.equal("argument", fails(image.callback, image, 1, print).kind)
     assert.equal("argument", fails(image.callback, image, "int (int)", 1).kind)

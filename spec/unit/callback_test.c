@@ -441,6 +441,47 @@ static void the_image_that_called_back_cannot_go(void) {
   mm_image_release(image);
 }
 
+static void give_pointer(void *result, void **args, void *user) {
+  (void)args;
+  *(void **)result = user;
+}
+
+static void give_three(void *result, void **args, void *user) {
+  (void)args;
+  memcpy(result, user, 3 * sizeof(void *));
+}
+
+static int call_with(struct mm_image *image, const char *name, void *pointer, int *result,
+                     struct mm_error *error) {
+  void *arguments[] = {&pointer};
+  return mm_request_call(function_of(image, name), result, arguments, error);
+}
+
+static void gives_the_image_no_pointer_of_the_client(void) {
+  struct mm_image *image = map_image("callback");
+  struct mm_error error;
+  int mine = 5, result = 77, *theirs = ((int *(*)(int))stub_of(image, "fill"))(3);
+  void *three[] = {theirs, NULL, theirs};
+  void *pointer = POINTER_OF(image, "int *(void)", give_pointer, &mine);
+  CHECK_EQUAL(MM_ERROR_CALLBACK, call_with(image, "first_of", pointer, &result, &error));
+  CHECK(strstr(error.message, "the result of a callback is a pointer of the client"));
+  CHECK_EQUAL(77, result); /* of a call that failed there is none */
+  pointer = POINTER_OF(image, "int *(void)", give_pointer, NULL);
+  must(call_with(image, "first_of", pointer, &result, &error), &error);
+  CHECK_EQUAL(-1, result);
+  theirs = ((int *(*)(int))stub_of(image, "fill"))(3);
+  pointer = POINTER_OF(image, "int *(void)", give_pointer, theirs);
+  must(call_with(image, "first_of", pointer, &result, &error), &error);
+  CHECK_EQUAL(((int (*)(int))stub_of(image, "number"))(0), result);
+  pointer = POINTER_OF(image, "struct three (void)", give_three, three);
+  must(call_with(image, "count_three", pointer, &result, &error), &error);
+  CHECK_EQUAL(2, result);
+  three[2] = &mine;
+  CHECK_EQUAL(MM_ERROR_CALLBACK, call_with(image, "count_three", pointer, &result, &error));
+  CHECK(strstr(error.message, "holds in `at` a pointer of the client"));
+  mm_image_release(image);
+}
+
 static void says_what_is_wrong_with_a_callback(void) {
   struct mm_image *image = map_image("callback");
   struct mm_callback *callback;
@@ -770,6 +811,7 @@ static void all_tests(void) {
   RUN(a_crash_inside_a_callback_unwinds_to_the_callback);
   RUN(an_image_without_stack_cannot_call_back);
   RUN(the_image_that_called_back_cannot_go);
+  RUN(gives_the_image_no_pointer_of_the_client);
   RUN(says_what_is_wrong_with_a_callback);
   RUN(ten_thousand_live_at_once);
   if (!emulated) RUN(more_than_there_can_be_are_a_limit);

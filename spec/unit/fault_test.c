@@ -273,6 +273,26 @@ static void can_fault_a_hundred_times_and_leaves_nothing(void) {
   mm_image_release(image);
 }
 
+/* What nobody has asked for is no fault of the next call's. */
+static void tells_a_fault_of_its_own_call_only(void) {
+  struct mm_image *image = map_image("crash");
+  struct mm_function *divide = function_of(image, "divide");
+  struct mm_error error;
+  int a = 84, b = 2, result = 0;
+  ((void (*)(void))stub_of(image, "write_null"))();
+  must(mm_request_call(divide, &result, (void *[]){&a, &b}, &error), &error);
+  CHECK_EQUAL(42, result);
+  CHECK_EQUAL(MM_OK, mm_take_fault(NULL));
+  CHECK_EQUAL(MM_ERROR_NULL, mm_request_call(divide, &result, (void *[]){&a, NULL}, &error));
+  CHECK(strstr(error.message, "divide: argument 2 is not given"));
+  mm_image_release(image);
+  image = map_image("text");
+  const char *nothing = NULL; /* the image's own fault, not the client's */
+  CHECK_EQUAL(MM_ERROR_FAULT,
+              mm_request_call(function_of(image, "length"), &result, (void *[]){&nothing}, &error));
+  mm_image_release(image);
+}
+
 static void all_tests(void) {
   sigset_t blocked;
   sigemptyset(&blocked);
@@ -286,6 +306,7 @@ static void all_tests(void) {
   RUN(leaves_a_dead_image_as_the_fault_left_it);
   RUN(does_not_fault_inside_a_system_call);
   RUN(can_fault_a_hundred_times_and_leaves_nothing);
+  RUN(tells_a_fault_of_its_own_call_only);
   CHECK_EQUAL(MM_OK, mm_finalize(NULL));
 }
 
