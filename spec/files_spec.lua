@@ -121,6 +121,8 @@ describe("a call of an image on", function()
         assert.equal(EBADF, ioctl(0, request, low))
       end
       assert.equal(EBADF, call_at(262, 0, "", low, EMPTY_PATH)) -- newfstatat
+      assert.equal(EFAULT, raw(20, file, 8, 1)) -- writev
+      assert.equal(EINVAL, raw(20, file, 8, 1025))
       assert.equal(EBADF, call_at(332, 0, "", EMPTY_PATH, 0x7ff, low)) -- statx
       grant { "output" }
       assert.equal(EBADF, number(exports.size_of_descriptor(0)))
@@ -206,6 +208,19 @@ describe("a call of an image on", function()
       os.execute("mkfifo " .. folder "inside/pipe")
       assert.equal(EACCES, open(folder "inside/pipe"))
       assert.equal(before, descriptors())
+    end)
+
+    it("ends before the image's memory does", function()
+      local low, buffer = room(AREA_GRAIN)
+      buffer:fill(110)
+      assert.equal(EFAULT, raw(21, low + AREA_GRAIN - 8, 0)) -- access
+      assert.equal(EFAULT, raw(21, low, 0))
+      buffer:set(4200, "\0")
+      assert.equal(EFAULT, raw(21, low, 0))
+      buffer:set(4000, "\0")
+      assert.equal(EACCES, raw(21, low, 0))
+      buffer:set(10, "\0")
+      assert.equal(EACCES, raw(21, low, 0))
     end)
 
     it("leads from the root where everything is granted", function()

@@ -222,6 +222,10 @@ describe("mediation", function()
   end)
 
   describe("of pointers", function()
+    it("takes those that the guard has closed", function()
+      assert.equal(0, number(exports.now_into(exports.data())))
+    end)
+
     it("refuses those into the client, the Matchmaker and other images", function()
       local other = support.map "math"
       for _, address in ipairs { CLIENT, support.matchmaker "r--", support.matchmaker "rw-",
@@ -312,5 +316,8 @@ describe("mediation", function()
     exports = image.exports
     assert.equal(0, raw(3, descriptor)) -- close
     assert.equal(EFAULT, raw(318, CLIENT, 16)) -- but no stranger's memory
+    local own = exports.data()
+    assert.equal(0, raw(118, own, own + 8, own + 16)) -- getresuid, into memory that is closed
+    assert.are_not.equal(7, exports.peek(own + 3))
   end)
 end)

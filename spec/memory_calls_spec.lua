@@ -35,6 +35,27 @@ describe("a memory call", function()
     return err.signal == "SIGSEGV" and number(err.address) == address
   end
 
+  local function is_read_only(address)
+    local err = support.error_of(exports.poke, address, 3)
+    return err.signal == "SIGSEGV" and err.access == "writing" and number(err.address) == address
+  end
+  local function bytes_in_slot()
+    local sum = 0
+    for line in io.lines("/proc/self/maps") do
+      local low, high = line:match("^(%x+)%-(%x+)")
+      low, high = tonumber(low, 16), tonumber(high, 16)
+      if low < base + SLOT and high > base then
+        sum = sum + math.min(high, base + SLOT) - math.max(low, base)
+      end
+    end
+    return sum
+  end
+  local function segment(kind)
+    for _, each in ipairs(facts.segments) do
+      if each.kind == kind and each.file_bytes > 0 then return each.low end
+    end
+  end
+
   before_each(function()
     facts = mm.inspect(support.image "syscall")
     map { memory = LIMIT }
@@ -127,10 +148,7 @@ describe("a memory call", function()
   end)
 
   it("makes nothing executable, and no code writable, without the grant", function()
-    local text
-    for _, segment in ipairs(facts.segments) do
-      if segment.kind == "text" and not text then text = segment.low end
-    end
+    local text = segment "text"
     assert.equal(0, raw(MPROTECT, text, PAGE, READ + EXECUTE))
     assert.equal(EACCES, raw(MPROTECT, text, PAGE, READ + WRITE + EXECUTE))
     assert.equal(EACCES, raw(MPROTECT, exports.data(), PAGE, READ + EXECUTE))
@@ -164,11 +182,47 @@ describe("a memory call", function()
 
   it("makes memory of the snapshot zero, and what it was told to be", function()
     local low = number(exports.data())
+    assert.equal(EINVAL, mmap(low + 1, PAGE, FIXED))
     assert.equal(low, mmap(low, PAGE, FIXED, READ))
     assert.equal(0, exports.peek(low))
-    local err = support.error_of(exports.poke, low, 3)
-    assert.same({ "SIGSEGV", "writing", low }, { err.signal, err.access, number(err.address) })
+    assert.is_true(is_read_only(low)) -- which resets the image
     assert.equal(7, exports.peek(low))
+    exports.poke(low, 3)
+    assert.equal(3, exports.peek(low))
+  end)
+
+  it("does not change what nobody wrote", function()
+    local low = segment "constants"
+    assert.equal(0x7f, exports.peek(low)) -- an ELF file's beginning
+    assert.equal(0, raw(MADVISE, low, PAGE, DONTNEED))
+    assert.equal(0x7f, exports.peek(low))
+  end)
+
+  it("is undone by a reset, whichever it was", function()
+    local low = number(exports.data())
+    assert.equal(0, raw(MUNMAP, low, PAGE))
+    image:reset()
+    assert.equal(7, exports.peek(low))
+    assert.equal(0, raw(MPROTECT, low, PAGE, READ))
+    assert.equal(0, raw(MADVISE, low, PAGE, DONTNEED))
+    image:reset()
+    assert.equal(7, exports.peek(low))
+    exports.poke(low, 3)
+    assert.is_true(raw(MREMAP, low, PAGE, 2 * PAGE, MAY_MOVE) > 0)
+    image:reset()
+    assert.equal(7, exports.peek(low))
+    assert.equal(SLOT, bytes_in_slot())
+  end)
+
+  it("leaves nothing of what the guard had open", function()
+    local low, anonymous = number(exports.data()), mmap(0, PAGE)
+    exports.poke(low, 3)
+    exports.poke(anonymous, 3)
+    assert.equal(0, raw(MUNMAP, anonymous, PAGE))
+    assert.is_true(is_read_only(anonymous))
+    exports.poke(low, 3)
+    assert.equal(0, raw(MUNMAP, low, PAGE))
+    assert.is_true(is_read_only(low))
   end)
 
   it("is forgotten by a reset when it is the only one", function()
@@ -227,7 +281,11 @@ describe("a memory call", function()
     assert.equal(ENOMEM, raw(MREMAP, low, PAGE, 2 * PAGE, 0)) -- something is behind it
     assert.equal(EINVAL, raw(MREMAP, low + 1, PAGE, 2 * PAGE, MAY_MOVE))
     assert.equal(EINVAL, raw(MREMAP, low, 0, PAGE, MAY_MOVE))
+    assert.equal(0, raw(MPROTECT, low + PAGE, PAGE, READ))
+    assert.equal(EFAULT, raw(MREMAP, low, 2 * PAGE, 3 * PAGE, MAY_MOVE)) -- two mappings
+    assert.equal(0, raw(MPROTECT, low + PAGE, PAGE, READ + WRITE))
     assert.equal(to, raw(MREMAP, low, 2 * PAGE, PAGE, MOVE_TO, to))
+    assert.equal(SLOT, bytes_in_slot())
     assert.equal(3, exports.peek(to))
     assert.is_true(is_lost(low + PAGE))
     low = mmap(base + MMAP_END - PAGE, PAGE)
@@ -243,14 +301,25 @@ describe("a memory call", function()
     assert.equal(0, raw(MPROTECT, moved, PAGE, READ))
     assert.equal(7, exports.peek(moved))
     assert.equal(low, mmap(low, PAGE, NOREPLACE)) -- nothing is left there
+    image:reset()
+    assert.equal(0, raw(MPROTECT, low, PAGE, READ))
+    moved = raw(MREMAP, low, PAGE, 2 * PAGE, MAY_MOVE)
+    assert.equal(7, exports.peek(moved))
+    assert.is_true(is_read_only(moved))
   end)
 
   it("moves the heap's end within its bounds", function()
     local top, low, high = raw(BRK, 0), facts.heap.low, base + 0x3f0000000
     assert.equal(top, raw(BRK, low - PAGE))
     assert.equal(top, raw(BRK, high + PAGE))
-    map {}
+    map { memory = 2 ^ 35 }
     assert.equal(top, raw(BRK, high + PAGE))
+    local behind = top + PAGE - top % PAGE
+    assert.equal(behind, mmap(behind, PAGE, FIXED))
+    exports.poke(behind, 3)
+    assert.equal(top, raw(BRK, top + 2 * PAGE)) -- something is in the way
+    assert.equal(3, exports.peek(behind))
+    assert.equal(0, raw(MUNMAP, behind, PAGE))
     assert.equal(top + PAGE, raw(BRK, top + PAGE))
     exports.poke(top + PAGE - 1, 3)
     assert.equal(top, raw(BRK, top))
