@@ -52,8 +52,8 @@ describe("a policy", function()
         "- { images: /, users: %s, forbid: you }\n- { images: / }"):format(user)))
       assert.matches(":3 forbids to map it: you$", refusal())
     end
-    mm.assert(init('rules:\n- { images: /, users: [nobody-at-all, "@no-group"], forbid: you }\n' ..
-      '- { images: / }'))
+    mm.assert(init(('rules:\n- { images: /, users: [nobody-at-all, "@no-group", %s-not], ' ..
+      'forbid: you }\n- { images: / }'):format(id)))
     mm.assert(mm.map(support.image "math")):unmap()
   end)
 
@@ -95,6 +95,19 @@ describe("a policy", function()
       image = mm.assert(mm.map(support.image "math"))
       assert.equal(3, image.exports.add_double(1, 2))
     end)
+  end)
+
+  it("allows a folder and what lies in it, not what is named like it", function()
+    os.execute(("mkdir %s/in %s/in/deep %s/inside"):format(folder(), folder(), folder()))
+    mm.assert(init "rules: [ { images: /, read: FOLDER/in } ]")
+    for _, name in ipairs { "in", "in/deep" } do
+      mm.assert(mm.map(support.image "math", { grant = { read = folder(name) } })):unmap()
+    end
+    assert.matches("does not allow to grant it: read ",
+      refusal { grant = { read = folder "inside" } })
+    mm.assert(init "rules: [ { images: /, grants: everything } ]") -- is all of it
+    mm.assert(mm.map(support.image "math",
+      { grant = { "output", "sockets", write = folder "inside" } })):unmap()
   end)
 
   it("says what may be granted", function()
@@ -214,6 +227,15 @@ describe("a policy", function()
           "policy.yaml:1: `images` is a whole number above 0, as in `images: 16`",
         ["limits: {memory: 99999999999999999999T}\nrules: []"] =
           "policy.yaml:1: `memory` is a whole number above 0, as in `memory: 256M`",
+        ["limits: {memory: 18446744073709551617}\nrules: []"] = -- 1, and 2 to the 64th
+          "policy.yaml:1: `memory` is a whole number above 0, as in `memory: 256M`",
+        ["limits: {memory: 20000000T}\nrules: []"] =
+          "policy.yaml:1: `memory` is a whole number above 0, as in `memory: 256M`",
+        ["rules:\n- images: \"/a\\0b\""] = "policy.yaml:2: `images` is a word or a list of words",
+        ["rules:\n- images: /\n  forbid: \"a\\nb\""] =
+          "policy.yaml:3: `forbid` says why, in a few words",
+        ["rules:\n- images: /\n  forbid: " .. ("a"):rep(201)] =
+          "policy.yaml:3: `forbid` says why, in a few words",
         ["rules:\n- images: /\n  limits: { images: 3 }"] =
           "policy.yaml:3: there is no `images` here, only image_bytes, exports, memory and timeout",
         ["rules:\n- images: /\n  grants: [disk]"] =
@@ -248,6 +270,9 @@ describe("a policy", function()
         err.kind .. " " .. err.message)
       _, err = mm.init { policy = folder() }
       assert.equal(folder() .. " cannot be the policy: it is no regular file", err.message)
+      os.execute("mkfifo " .. folder "pipe") -- nor is it waited for
+      _, err = mm.init { policy = folder "pipe" }
+      assert.equal(folder "pipe" .. " cannot be the policy: it is no regular file", err.message)
       _, err = mm.init { policy = folder "none" }
       assert.equal(folder "none" .. " cannot be the policy: No such file or directory", err.message)
       shell.write(path, "#" .. ("x"):rep(2 ^ 16))
