@@ -555,6 +555,8 @@ static void *blocked_thread(void *unused) {
   if (mm_take_fault(NULL) != MM_ERROR_FAULT) _exit(2);
   if (CALL_INT(crash, "counter_get") != 100) _exit(3);
   if (mask_now() != mask) _exit(4);
+  kill(getpid(), SIGTERM); /* nor does what is blocked end what waits */
+  if (CALL_LONG_INT(calls, "nap", 1)) _exit(5);
   return NULL;
 }
 
@@ -566,6 +568,32 @@ static void blocked_body(void *unused) {
   sigprocmask(SIG_BLOCK, &all, NULL);
   pthread_create(&thread, NULL, blocked_thread, unused);
   pthread_join(thread, NULL);
+}
+
+static volatile sig_atomic_t terminated;
+static void on_terminate(int signal) { terminated = signal == SIGTERM; }
+
+static void *terminate_soon(void *thread) {
+  usleep(30000);
+  pthread_kill(*(pthread_t *)thread, SIGTERM);
+  return NULL;
+}
+
+static void waits_body(void *unused) {
+  (void)unused;
+  pthread_t sender, self = pthread_self();
+  signal(SIGTERM, on_terminate);
+  connect_client();
+  struct mm_image *image = map_image("syscall");
+  pthread_create(&sender, NULL, terminate_soon, &self);
+  if (CALL_LONG_INT(image, "nap", 200)) _exit(1);
+  pthread_join(sender, NULL);
+  if (!terminated) _exit(2);
+}
+
+static void what_the_host_handles_does_not_end_what_waits(void) {
+  char output[1024];
+  CHECK_EQUAL(0, in_child(waits_body, NULL, output, sizeof output));
 }
 
 static void a_thread_that_blocks_every_signal_may_call(void) {
@@ -672,6 +700,7 @@ static void all_tests(void) {
   RUN(what_was_ignored_stays_so);
   RUN(a_call_does_not_keep_the_process_from_being_killed);
   RUN(a_thread_that_blocks_every_signal_may_call);
+  RUN(what_the_host_handles_does_not_end_what_waits);
   RUN(a_thread_that_blocks_its_faults_later_is_put_right);
   handle(SIGUSR1, 0);
   handle(SIGRTMIN + 3, 0);

@@ -98,6 +98,24 @@ static void of_hooks_that_crash(void) {
   CHECK(none == NULL);
 }
 
+/* Each name may be two: as it is given, and without links. */
+static void of_more_folders_than_there_is_room_for(void) {
+  struct mm_grant_files files[66];
+  char path[640];
+  struct mm_image *text = NULL;
+  snprintf(path, sizeof path, "%s/image/text.mmi", build_folder);
+  for (int i = 0; i < 66; i++) files[i] = (struct mm_grant_files){"/", MM_FILES_READ};
+  for (uint32_t count = 64; count <= 66; count++) {
+    struct mm_map_options options = {.files = files, .file_count = count};
+    int status = mm_request_map(path, &options, &text, &error);
+    CHECK_EQUAL(count > 64 ? MM_ERROR_LIMIT : MM_OK, status);
+    if (status == MM_OK)
+      mm_image_release(text);
+    else
+      CHECK(strstr(error.message, "folders are granted, over the limit of 64"));
+  }
+}
+
 /* The function that was bound before is called, too. */
 static void of_an_image_that_is_gone(int status) {
   all_answer(status);
@@ -116,6 +134,7 @@ int main(int count, char **arguments) {
   RUN(without_room_for_a_result);
   RUN(past_the_end);
   RUN(of_hooks_that_crash);
+  RUN(of_more_folders_than_there_is_room_for);
   must(mm_unmap(image, &error), &error);
   RUN(of_an_image_that_is_gone, MM_ERROR_UNMAPPED);
   must(mm_finalize(&error), &error);
