@@ -265,6 +265,49 @@ static void works_in_a_callback(void) {
   mm_image_release(image);
 }
 
+/* To the guard all of it is one piece; what is freed makes ever more of that. */
+enum { BLOCKS = 2500, BLOCK_BYTES = 65536 };
+
+static void free_every_other(struct mm_image *image, void **blocks, unsigned char byte) {
+  for (unsigned first = 1; first <= 2; first++)
+    for (unsigned i = first % 2; i < BLOCKS; i += 2) {
+      CHECK_EQUAL(byte, byte_at(image, blocks[i]));
+      CHECK_EQUAL(MM_OK, mm_free(image, blocks[i], NULL));
+    }
+}
+
+static void may_be_freed_in_any_order(void) {
+  static void *blocks[BLOCKS];
+  struct mm_image *image = map_image("record");
+  void (*fill)(void *, unsigned long, int) = stub_of(image, "fill");
+  for (unsigned i = 0; i < BLOCKS; i++) blocks[i] = allocate(image, BLOCK_BYTES);
+  fill(blocks[0], BLOCKS * BLOCK_BYTES, 7);
+  free_every_other(image, blocks, 7);
+  void *last = allocate(image, BLOCK_BYTES);
+  fill(last, BLOCK_BYTES, 8);
+  CHECK_EQUAL(8, byte_at(image, last));
+  CHECK_EQUAL(MM_OK, mm_take_fault(NULL));
+  mm_image_release(image);
+}
+
+static void free_in_a_callback(void *result, void **args, void *image) {
+  static void *blocks[BLOCKS];
+  for (unsigned i = 0; i < BLOCKS; i++) blocks[i] = allocate(image, BLOCK_BYTES);
+  free_every_other(image, blocks, 0);
+  *(int *)result = *(int *)args[0];
+}
+
+static void in_a_callback_too(void) {
+  struct mm_image *image = map_image("callback");
+  struct mm_callback *callback;
+  int (*apply)(void *, int) = stub_of(image, "apply");
+  must(mm_callback(image, "int (int)", free_in_a_callback, image, &callback, NULL), NULL);
+  CHECK_EQUAL(3 + 1, apply(mm_callback_pointer(callback), 3));
+  CHECK_EQUAL(MM_OK, mm_take_fault(NULL));
+  mm_callback_release(callback);
+  mm_image_release(image);
+}
+
 static void all_tests(void) {
   connect_client();
   RUN(gives_memory_that_is_zero_and_aligned);
@@ -279,6 +322,9 @@ static void all_tests(void) {
   RUN(reads_and_writes_only_the_image);
   RUN(is_reset_where_the_client_wrote);
   RUN(works_in_a_callback);
+
+  RUN(may_be_freed_in_any_order);
+  RUN(in_a_callback_too);
   CHECK_EQUAL(MM_OK, mm_finalize(NULL));
 }
 

@@ -94,12 +94,18 @@ static void toggle_all(const struct mm__state *state, bool open) {
   }
 }
 
+/* At the price of not knowing any more what was written. */
+static void forget_pieces(struct mm__state *state) {
+  state->piece_count = 0;
+  state->all_written = 1;
+}
+
 void mm__guard_need_all(const struct mm__record *record, struct mm__state *state) {
   if (record->guard != MM_GUARD_PAGES || state->guard_open == MM__OPEN_ALL || is_shut(state))
     return;
   toggle_all(state, true);
   state->guard_open = MM__OPEN_ALL;
-  state->all_written = 1;
+  forget_pieces(state);
 }
 
 bool mm__guard_open(const struct mm__record *record, struct mm__state *state,
@@ -179,6 +185,15 @@ void mm__guard_changed(const struct mm__record *record, struct mm__state *state,
   mm__guard_adopt(record, state, low, high);
   if (record->guard != MM_GUARD_PAGES || state->guard_open != MM__OPEN_PIECES) return;
   if (!mm__pieces_changed(state, low, high)) mm__guard_need_all(record, state);
+}
+
+void mm__guard_removed(const struct mm__record *record, struct mm__state *state, uint64_t low,
+                       uint64_t high) {
+  if (record->guard != MM_GUARD_PAGES || mm__pieces_changed(state, low, high)) return;
+  if (state->guard_open == MM__OPEN_PIECES)
+    mm__guard_need_all(record, state);
+  else
+    forget_pieces(state);
 }
 
 bool mm__guard_begin(const struct mm__record *record, struct mm__state *state) {

@@ -47,6 +47,9 @@ void mm__guard_need_all(const struct mm__record *record, struct mm__state *state
 /* During a call: [low, high) was mapped, unmapped or protected, and is as the slot map has it. */
 void mm__guard_changed(const struct mm__record *record, struct mm__state *state, uint64_t low,
                        uint64_t high);
+/* In a call or between calls: nothing is mapped any more in [low, high). */
+void mm__guard_removed(const struct mm__record *record, struct mm__state *state, uint64_t low,
+                       uint64_t high);
 
 /* Copies to where the image may write, for the client: opens what is closed, and closes it again.
  * `lent`: it is memory that a reset forgets anyhow, so that it need not be known what was written.

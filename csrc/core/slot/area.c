@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "core/guard/guard.h"
-#include "core/guard/pieces.h"
 #include "core/slot/place.h"
 
 #include <sys/mman.h>
@@ -60,7 +59,7 @@ static int give_back(const struct mm__record *record, struct mm__state *state, u
   if (state->map.count == state->map.capacity) return MM_ERROR_LIMIT; /* one could become two */
   if (mm__failed(mm__slot_reserve(low, high - low))) return MM_ERROR_MEMORY;
   mm__slot_map_remove(&state->map, low, high);
-  if (record->guard == MM_GUARD_PAGES) mm__pieces_changed(state, low, high);
+  mm__guard_removed(record, state, low, high);
   state->memory_bytes -= high - low;
   return MM_OK;
 }
