@@ -48,11 +48,10 @@ static uint64_t move_registers(struct kernel_context *context, uint64_t low) {
 
 static _Noreturn void jump(const struct signal_frame *frame, uint64_t handler, int signal) {
   __asm__ volatile("movq %0, %%rsp\n\t"
-                   "xorl %%eax, %%eax\n\t"
                    "jmp *%1"
                    :
                    : "r"(frame), "r"(handler), "D"((long)signal), "S"(&frame->info),
-                     "d"(&frame->context)
+                     "d"(&frame->context), "a"(0l)
                    : "memory");
   __builtin_unreachable();
 }

@@ -17,7 +17,8 @@ static struct closed_range {
   uint64_t low, high;
   uint32_t protection;
 } ranges[RANGE_LIMIT];
-static uint32_t range_count, lock, owner, times; /* that it was closed */
+static uint32_t range_count, lock, owner;
+static uint64_t times; /* that it was closed */
 static volatile uint32_t closed;
 
 /* One line of /proc/self/maps; what follows the permissions is not looked at. */
@@ -155,7 +156,7 @@ static int32_t find_code(const struct line *line, uint64_t address) {
 }
 
 bool mm__strict_wait(uint64_t address) {
-  uint32_t before;
+  uint64_t before;
   do {
     before = __atomic_load_n(&times, __ATOMIC_SEQ_CST);
     if (!before) return false;
