@@ -8,6 +8,7 @@
 #include "client.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/prctl.h>
 
 #define SECRET 0x5ec2e7a11ba5e5ull
@@ -152,6 +153,33 @@ static UNUSED bool has_32_bit_calls(void) {
   }
   waitpid(child, &status, 0);
   return status == 0;
+}
+
+/* --- threads: libc blocks all signals while it starts one, in both, and a strict call would kill who is
+ * there. So they go on together. One is started at a time. --- */
+
+static struct starting {
+  void *(*body)(void *argument);
+  void *argument;
+  pthread_barrier_t both;
+} starting UNUSED;
+
+static UNUSED void *run_started(void *unused) {
+  (void)unused;
+  struct starting mine = starting;
+  pthread_barrier_wait(&starting.both);
+  return mine.body(mine.argument);
+}
+
+static UNUSED pthread_t start_thread(void *(*body)(void *), void *argument) {
+  pthread_t thread;
+  starting.body = body;
+  starting.argument = argument;
+  if (pthread_barrier_init(&starting.both, NULL, 2) ||
+      pthread_create(&thread, NULL, run_started, NULL))
+    abort();
+  pthread_barrier_wait(&starting.both);
+  return thread;
 }
 
 /* --- callbacks: during one, the secret's page is open --- */

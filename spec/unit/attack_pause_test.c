@@ -3,7 +3,6 @@
 #include "fuse.h"
 
 #include <linux/userfaultfd.h>
-#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
@@ -40,7 +39,7 @@ static int faults = -1;
 static char *watched;
 static int looks[FUSE_PAGES];
 static struct target *paused_target;
-static volatile bool wrote_meanwhile, answers;
+static volatile bool wrote_meanwhile;
 
 static void open_faults(struct target *target) {
   struct uffdio_api api = {.api = UFFD_API};
@@ -70,18 +69,9 @@ static void answer_fault(int page) {
 
 static void *answer_faults(void *unused) {
   struct uffd_msg message;
-  answers = true;
   while (read(faults, &message, sizeof message) == sizeof message)
     answer_fault((int)((message.arg.pagefault.address - (uint64_t)watched) / PAGE));
   return unused;
-}
-
-/* The thread runs: while libc starts it, it blocks all signals, and a strict call would kill it. */
-static bool starts_to_answer(void) {
-  pthread_t thread;
-  if (pthread_create(&thread, NULL, answer_faults, NULL)) return false;
-  while (!answers) usleep(1000);
-  return true;
 }
 
 static bool watch(void) {
@@ -92,7 +82,8 @@ static bool watch(void) {
   fill(FUSE_PAGES - 1, 1, watched + (FUSE_PAGES - 1) * PAGE);
   struct uffdio_register range = {.range = {(uint64_t)watched + PAGE, 2 * PAGE},
                                   .mode = UFFDIO_REGISTER_MODE_MISSING};
-  return faults >= 0 && ioctl(faults, UFFDIO_REGISTER, &range) == 0 && starts_to_answer();
+  return faults >= 0 && ioctl(faults, UFFDIO_REGISTER, &range) == 0 &&
+         start_thread(answer_faults, NULL);
 }
 
 static bool changes_bytes(struct target *target) {

@@ -6,7 +6,6 @@
 #include <cpuid.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <pthread.h>
 #include <sys/personality.h>
 #include <sys/rseq.h>
 #include <sys/stat.h>
@@ -116,9 +115,7 @@ static bool blocks_after_a_call(struct target *target) {
 }
 
 static bool blocks_before_a_call(struct target *target) {
-  pthread_t thread;
-  pthread_create(&thread, NULL, block_and_crash, target);
-  pthread_join(thread, NULL);
+  pthread_join(start_thread(block_and_crash, target), NULL);
   return false;
 }
 
@@ -323,11 +320,10 @@ static bool changes_an_argument(struct target *target) {
   const char *argument = text;
   void *arguments[] = {&argument};
   uint64_t length = 0;
-  pthread_t thread;
   memset(text, 'a', LONG);
   mm_request_call(length_of, &length, arguments, NULL); /* lies in the mailbox from now on */
   text[SHORT + 1] = 0;
-  pthread_create(&thread, NULL, toggle, text + SHORT);
+  start_thread(toggle, text + SHORT);
   for (int i = 0; i < 3000; i++) {
     mm_request_call(length_of, &length, arguments, NULL);
     if (length > SHORT + 1) return true;

@@ -1,7 +1,6 @@
 /* unit/attack_test.c - ways to an image's memory and code, past the gate: attack.h. */
 #include "attack.h"
 
-#include <pthread.h>
 #include <sys/ptrace.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
@@ -245,9 +244,8 @@ static void *call_linger(void *image) {
 }
 
 static bool writes_during_a_call(struct target *target) {
-  pthread_t thread;
   void *noticed;
-  pthread_create(&thread, NULL, call_linger, target->image);
+  pthread_t thread = start_thread(call_linger, target->image);
   while (*target->go_on != LINGERS) usleep(1000);
   *target->go_on = GO_ON;
   pthread_join(thread, &noticed);
@@ -281,10 +279,8 @@ static void *call_in_a_thread(void *target) {
 }
 
 static bool calls_in_a_new_thread(struct target *target) {
-  pthread_t thread;
   void *untrapped = NULL;
-  pthread_create(&thread, NULL, call_in_a_thread, target);
-  pthread_join(thread, &untrapped);
+  pthread_join(start_thread(call_in_a_thread, target), &untrapped);
   return untrapped != NULL;
 }
 
