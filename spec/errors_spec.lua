@@ -1,8 +1,10 @@
 local support = require "spec.support"
+local shell = require "spec.shell"
 local mm = require "matchmaker"
 
 describe("an error", function()
   support.guard(before_each, after_each)
+  local folder = shell.folders(before_each, after_each)
 
   it("prints as its message", function()
     local _, err = mm.map "/nowhere/x.mmi"
@@ -15,6 +17,11 @@ describe("an error", function()
     local _, err = mm.map "/nowhere/a\nb\27[1mc\127.mmi"
     assert.equal("/nowhere/a b [1mc .mmi: No such file or directory", err.message)
     assert.equal("/nowhere/a\nb\27[1mc\127.mmi", err.image)
+    local path = shell.write(folder "a\27[1m\nb", shell.read(support.image "math"):sub(1, 100))
+    for _, try in ipairs { mm.map, mm.inspect } do
+      assert.equal(folder "a [1m b: is damaged: truncated, 100 of at least 120 bytes are there",
+        select(2, try(path)).message)
+    end
   end)
 
   it("carries the status and the errno of the C interface", function()

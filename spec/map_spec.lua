@@ -151,9 +151,11 @@ describe("mapping", function()
     end)
 
     it("a path that is too long for a message, whose reason is told all the same", function()
-      local image, err = mm.map(("x"):rep(5000) .. "/end.mmi")
+      local path = ("x"):rep(5000) .. "/end.mmi"
+      local image, err = mm.map(path)
       assert.is_nil(image)
       assert.matches("^%.%.%.x+/end%.mmi: File name too long$", err.message)
+      assert.equal(err.message, select(2, mm.inspect(path)).message)
     end)
 
     it("an image with more exports than are allowed, or larger than allowed", function()

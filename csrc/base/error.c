@@ -28,7 +28,7 @@ static const struct row *find(int status) {
 MM_API const char *mm_error_text(int status) { return find(status)->text; }
 MM_API const char *mm_error_kind(int status) { return find(status)->kind; }
 
-/* The message is one line, whatever names stand in it. */
+/* The message is one line, with nothing in it that a terminal obeys, whatever names stand in it. */
 static int fill(struct mm_error *error, int status, const char *format, va_list list) {
   memset(error, 0, sizeof *error);
   error->status = status;
@@ -56,6 +56,15 @@ int mm__fail_system(struct mm_error *error, int status, int number, const char *
   size_t length = strlen(error->message);
   mm__format(error->message + length, sizeof error->message - length, ": %s",
              mm__errno_text(number));
+  return status;
+}
+
+int mm__fail_named(struct mm_error *error, int status, const char *name) {
+  if (status == MM_OK || !error) return status;
+  char text[sizeof error->message];
+  mm__format(text, sizeof text, "%s: %s", name, error->message);
+  memcpy(error->message, text, sizeof text);
+  mm__format_line(error->message);
   return status;
 }
 

@@ -16,6 +16,9 @@ int mm__fail(struct mm_error *error, int status, const char *format, ...)
 int mm__fail_system(struct mm_error *error, int status, int number, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Puts "NAME: " before a failure's message, for who speaks of bytes and does not know the file. */
+int mm__fail_named(struct mm_error *error, int status, const char *name);
+
 /* Appends the prototype that a call did not fit, unless the line would be too long for both. */
 void mm__fail_prototype(struct mm_error *error, const char *prototype);
 

@@ -2,6 +2,7 @@
 #include "client/inspect.h"
 
 #include "base/error.h"
+#include "base/format.h"
 #include "client/client.h"
 #include "image/content.h"
 
@@ -16,30 +17,22 @@
 #define PROBE_BYTES  4096u
 #define BUFFER_BYTES (1u << 20)
 
-/* The checker speaks of the bytes; the message needs the file. */
-static int name_file(const char *path, int status, struct mm_error *error) {
-  char text[sizeof error->message];
-  if (status == MM_OK || !error) return status;
-  snprintf(text, sizeof text, "%s: %.400s", path, error->message);
-  memcpy(error->message, text, sizeof text);
-  return status;
-}
-
-static int open_file(const char *path, int *file, uint64_t *bytes, struct mm_error *error) {
+static int open_file(const char *path, const char *name, int *file, uint64_t *bytes,
+                     struct mm_error *error) {
   struct stat facts;
   *file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (*file < 0) {
     if (errno == ENXIO) /* a socket, or a device that is not there */
-      return mm__fail(error, MM_ERROR_NOT_A_FILE, "%s: is not a regular file", path);
+      return mm__fail(error, MM_ERROR_NOT_A_FILE, "%s: is not a regular file", name);
     int status = errno == ENOENT || errno == ENOTDIR ? MM_ERROR_MISSING
                  : errno == ELOOP                    ? MM_ERROR_NOT_A_FILE
                                                      : MM_ERROR_UNREADABLE;
-    return mm__fail_system(error, status, errno, "%s", path);
+    return mm__fail_system(error, status, errno, "%s", name);
   }
-  if (fstat(*file, &facts) != 0) return mm__fail_system(error, MM_ERROR_SYSTEM, errno, "%s", path);
+  if (fstat(*file, &facts) != 0) return mm__fail_system(error, MM_ERROR_SYSTEM, errno, "%s", name);
   *bytes = (uint64_t)facts.st_size;
   if (S_ISREG(facts.st_mode)) return MM_OK;
-  return mm__fail(error, MM_ERROR_NOT_A_FILE, "%s: %s", path,
+  return mm__fail(error, MM_ERROR_NOT_A_FILE, "%s: %s", name,
                   S_ISDIR(facts.st_mode) ? "is a folder" : "is not a regular file");
 }
 
@@ -88,12 +81,14 @@ int mm__inspect(const char *path, bool whole, struct mm__inspection *inspection,
                 struct mm_error *error) {
   int file = -1;
   uint64_t bytes = 0;
+  char room[MM__BRIEF_BYTES];
+  const char *name = mm__brief(path, room);
   memset(inspection, 0, sizeof *inspection);
-  int status = open_file(path, &file, &bytes, error);
+  int status = open_file(path, name, &file, &bytes, error);
   if (status == MM_OK) {
     status = read_head(file, bytes, inspection, error);
     if (status == MM_OK && whole) status = check_content(file, inspection->head.facts, error);
-    status = name_file(path, status, error);
+    status = mm__fail_named(error, status, name);
   }
   if (file >= 0) close(file);
   if (status != MM_OK) mm__inspect_end(inspection);

@@ -65,15 +65,6 @@ static int open_file(struct mm__image_opening *opening) {
   return MM_OK;
 }
 
-/* The checker speaks of the bytes; the message needs the file. */
-static int name_file(const struct mm__image_opening *opening, int status) {
-  if (status == MM_OK || !opening->error) return status;
-  char text[sizeof opening->error->message];
-  mm__format(text, sizeof text, "%s: %s", opening->name, opening->error->message);
-  memcpy(opening->error->message, text, sizeof text);
-  return status;
-}
-
 /* The details of the needs of one kind: lines of "kind<TAB>detail". */
 static size_t need_details(const char *needs, const char *kind, char *text, size_t size) {
   size_t length = 0, kind_length = strlen(kind);
@@ -187,8 +178,10 @@ static int verify(const struct mm__image_opening *opening) {
 int mm__admit(struct mm__image_opening *opening) {
   int status = open_file(opening);
   if (status == MM_OK)
-    status = name_file(opening, mm__head_load(opening->file, (uint64_t)opening->facts.st_size,
-                                              &opening->kept, &opening->head, opening->error));
+    status = mm__fail_named(opening->error,
+                            mm__head_load(opening->file, (uint64_t)opening->facts.st_size,
+                                          &opening->kept, &opening->head, opening->error),
+                            opening->name);
   if (status == MM_OK) status = verify(opening);
   if (status == MM_OK) status = check_fit(opening);
   return status;
