@@ -98,6 +98,26 @@ static void of_hooks_that_crash(void) {
   CHECK(none == NULL);
 }
 
+static void of_options_that_make_no_sense(void) {
+  static const struct mm_map_options wrong[] = {{.guard = MM_GUARD_KEYS + 1},
+                                                {.guard = MM_GUARD_OPEN, .sealed = 1},
+                                                {.grants = MM_GRANT_FILES},
+                                                {.grants = 0x100000}};
+  char path[640];
+  struct mm_image *none = NULL;
+  snprintf(path, sizeof path, "%s/image/text.mmi", build_folder);
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+    CHECK_EQUAL(MM_ERROR_ARGUMENT, mm_request_map(path, &wrong[i], &none, &error));
+  CHECK_EQUAL(MM_ERROR_ARGUMENT, mm_request_map("", NULL, &none, &error));
+  CHECK(strcmp(error.message, "no path was given") == 0);
+  struct mm_config configs[] = {{.signals = MM_SIGNALS_MASK + 1},
+                                {.interrupt = MM_INTERRUPT_WAIT + 1},
+                                {.look = MM_LOOK_ALWAYS + 1},
+                                {.without = 0x100}};
+  for (size_t i = 0; i < sizeof configs / sizeof *configs; i++)
+    CHECK_EQUAL(MM_ERROR_ARGUMENT, mm_init(&configs[i], &error));
+}
+
 /* Each name may be two: as it is given, and without links. */
 static void of_more_folders_than_there_is_room_for(void) {
   struct mm_grant_files files[66];
@@ -134,6 +154,7 @@ int main(int count, char **arguments) {
   RUN(without_room_for_a_result);
   RUN(past_the_end);
   RUN(of_hooks_that_crash);
+  RUN(of_options_that_make_no_sense);
   RUN(of_more_folders_than_there_is_room_for);
   must(mm_unmap(image, &error), &error);
   RUN(of_an_image_that_is_gone, MM_ERROR_UNMAPPED);
