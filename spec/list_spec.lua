@@ -83,6 +83,22 @@ describe("the list of clients", function()
     assert.same({}, entries())
   end)
 
+  it("is the user's own, and written by no other name", function()
+    shell.write(path "other", "mine")
+    local code = ([[
+      local lfs, folder, entry = require "lfs", "%s/matchmaker/", nil
+      assert(mine())
+      for name in lfs.dir(folder) do if not name:find "^%%.+$" then entry = folder .. name end end
+      print(lfs.attributes(entry, "permissions"))
+      os.remove(entry)
+      os.execute("ln -s ../other " .. entry)
+      local image = mm.assert(mm.map "%s")
+      print(mm.clients().lack.message:match "[^:]*$")
+    ]]):format(path(), support.image "math")
+    assert.equal("rw-------\n Too many levels of symbolic links", output(code))
+    assert.equal("mine", shell.read(path "other"))
+  end)
+
   it("is left by who asks not to be in it", function()
     assert.equal("nil", output "mm.init { list = false } print(tostring((mine())))")
     local silent = command(preamble .. "print(tostring((mine())), mm.clients().lack)")
