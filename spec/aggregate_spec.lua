@@ -74,6 +74,10 @@ describe("a value of several parts", function()
   it("is a variable argument, too, of a call whose prototype spells them out", function()
     local image = support.map("aggregate")
     assert.equal(42, image:bind("total", "long (int, long, long)")(2, 40, 2))
+    local long = image:bind("total", "long (int, long, long, long, long, long, long, long)")
+    assert.equal(28, long(7, 1, 2, 3, 4, 5, 6, 7)) -- two on the stack,
+    assert.equal(8191, call("last", 1, 2, 4, 8, 16, { a = 32, b = 64 }, { x = 512, y = 1024 },
+      { a = { 0, 0, 0, 0, 2048 } }, { a = 128, b = 256 }, 4096)) -- which is of that call alone
     assert.equal(0, image.exports.total(0))
     assert.same({ x = 2, y = 3 }, image:bind("centre",
       "struct point (int, struct point, struct point)")(2, { x = 1, y = 2 }, { x = 3, y = 4 }))
