@@ -13,6 +13,15 @@ describe("an error", function()
     assert.equal(tostring(err), err.message)
   end)
 
+  it("is joined with text as its message", function()
+    local _, err = mm.map "/nowhere/x.mmi"
+    local text = "/nowhere/x.mmi: No such file or directory"
+    assert.equal("why: " .. text, "why: " .. err)
+    assert.equal(text .. 7, err .. 7)
+    assert.equal(text .. text, err .. err)
+    assert.matches("concatenate", support.error_of(function() return err .. {} end))
+  end)
+
   it("is one line that a terminal does not obey, whatever names are in it", function()
     local _, err = mm.map "/nowhere/a\nb\27[1mc\127.mmi"
     assert.equal("/nowhere/a b [1mc .mmi: No such file or directory", err.message)

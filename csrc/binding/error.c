@@ -124,16 +124,19 @@ void mm__raise(lua_State *L, int status, const char *format, ...) {
   mm__error_raise(L, &error);
 }
 
+static bool is_error(lua_State *L, int index) {
+  if (!lua_istable(L, index) || !lua_getmetatable(L, index)) return false;
+  mm__push_metatable(L, MM__ERROR);
+  bool is = lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  return is;
+}
+
 bool mm__error_is(lua_State *L, int index, int status) {
-  int top = lua_gettop(L);
-  bool is = lua_istable(L, index) && lua_getmetatable(L, index);
-  if (is) {
-    mm__push_metatable(L, MM__ERROR);
-    is = lua_rawequal(L, -1, -2);
-    lua_getfield(L, index, "status");
-    is = is && lua_tointeger(L, -1) == status;
-  }
-  lua_settop(L, top);
+  if (!is_error(L, index)) return false;
+  lua_getfield(L, index, "status");
+  bool is = lua_tointeger(L, -1) == status;
+  lua_pop(L, 1);
   return is;
 }
 
@@ -169,10 +172,24 @@ static int error_text(lua_State *L) {
   return 1;
 }
 
+/* "cannot map: " .. err, and the other way round. */
+static int join(lua_State *L) {
+  for (int i = 1; i <= 2; i++) {
+    if (!is_error(L, i)) continue;
+    lua_getfield(L, i, "message");
+    lua_replace(L, i);
+  }
+  lua_settop(L, 2);
+  lua_concat(L, 2);
+  return 1;
+}
+
 void mm__error_open(lua_State *L) {
   mm__push_metatable(L, MM__ERROR);
   lua_pushcfunction(L, error_text);
   lua_setfield(L, -2, "__tostring");
+  lua_pushcfunction(L, join);
+  lua_setfield(L, -2, "__concat");
   lua_pushliteral(L, "matchmaker error");
   lua_setfield(L, -2, "__name");
   lua_pop(L, 1);
