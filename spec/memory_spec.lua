@@ -88,6 +88,11 @@ describe("memory inside an image", function()
       fails("range", buffer.set, buffer, 6, "abc")
       fails("range", buffer.set, buffer, 9, "")
       fails("range", read, buffer, 0.5)
+      assert.equal("the index 1.5 is not an integer", fails("range", read, buffer, 1.5))
+      assert.equal("the index inf is out of bounds", fails("range", read, buffer, math.huge))
+      assert.matches("^the index %-1.15%d+e%+18 is out of bounds$",
+        fails("range", read, buffer, -2 ^ 60))
+      assert.matches("^the index %-?nan is not an integer$", fails("range", read, buffer, 0 / 0))
       assert.equal("8 is out of bounds: the `unsigned char *` reaches 8 elements",
         fails("range", read, buffer, 8))
     end)
@@ -428,6 +433,8 @@ describe("memory inside an image", function()
 
     it("gives a struct's fields in their order, those of anonymous ones too", function()
       local names = {}
+      assert.equal("pairs: argument 1 is a view, got a table",
+        support.error_of(mm.pairs, {}).message)
       for name in mm.pairs(image:new("struct everything")) do names[#names + 1] = name end
       assert.equal("flag letter i8 u8 i16 u16 i32 u32 i64 u64 single number extended color name " ..
         "list grid at frame value inner left right text any point fixed next",

@@ -2,6 +2,7 @@
  * within the bounds that are known. */
 #include "binding/binding.h"
 
+#include <math.h>
 #include <string.h>
 
 #define SMALL 64 /* bytes that are converted without memory of Lua's */
@@ -65,10 +66,11 @@ static void find_field(lua_State *L, const struct mm__lua_pointer *pointer, cons
 
 int64_t mm__pointer_count(lua_State *L, int index) {
   lua_Number number = lua_tonumber(L, index);
-  int64_t integer = number >= -9e15 && number <= 9e15 ? (int64_t)number : INT64_MAX;
-  if (number == number && (lua_Number)integer != number && integer != INT64_MAX)
+  if (!(floor(number) == number))
     mm__raise(L, MM_ERROR_RANGE, "the index %.17g is not an integer", number);
-  return integer;
+  if (!(number >= -9e15 && number <= 9e15))
+    mm__raise(L, MM_ERROR_RANGE, "the index %.17g is out of bounds", number);
+  return (int64_t)number;
 }
 
 uint64_t mm__pointer_step(lua_State *L, const struct mm__lua_pointer *pointer, int64_t count,
@@ -246,7 +248,8 @@ static int next(lua_State *L) {
 }
 
 int mm__view_pairs(lua_State *L) {
-  self_of(L);
+  if (!mm__object_at(L, 1, MM__POINTER_OBJECT, sizeof(struct mm__lua_pointer)))
+    mm__wrong_argument(L, 1, "pairs", "a view");
   lua_pushvalue(L, 1);
   lua_pushnumber(L, 0);
   lua_pushcclosure(L, next, 2);
