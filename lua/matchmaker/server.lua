@@ -7,6 +7,13 @@ local server = {}
 local has_ffi, ffi = pcall(require, "ffi")
 local keeps_compiler = false
 
+local function check(value, kind, name, place, wanted)
+  local got = type(value)
+  if got == kind then return end
+  error(("%s: argument %d is %s, got %s"):format(name, place, wanted,
+    got == "nil" and got or "a " .. got), 3)
+end
+
 -- The declarations of a piece of C, without their semicolons.
 local function declarations(cdef)
   local list, depth, start, at = {}, 0, 1, 1
@@ -36,10 +43,10 @@ local function function_name(declaration)
 end
 
 -- `z` is libz.so, as for the linker; a name with a dot or a slash is itself.
-local function open(library)
-  if not library then return core.open() end
-  if library:find "[./]" then return core.open(library) end
-  return core.open(("lib%s.so"):format(library), library)
+local function files_of(library)
+  if not library then return end
+  if library:find "[./]" then return library end
+  return ("lib%s.so"):format(library), library
 end
 
 local function raised(ok, ...)
@@ -52,8 +59,10 @@ end
 ---@param cdef string C declarations of types and functions
 ---@return table<string, lightuserdata> functions their addresses
 function server.load(library, cdef)
+  if library ~= nil then check(library, "string", "load", 1, "a library's name or path, or nil") end
+  check(cdef, "string", "load", 2, "the functions in C")
   local functions = {}
-  local handle = raised(pcall(open, library))
+  local handle = raised(pcall(core.open, files_of(library)))
   for _, declaration in ipairs(declarations(cdef)) do
     local name = function_name(declaration)
     if name then
@@ -89,6 +98,9 @@ end
 ---@param f function
 ---@param doc? string
 function server.export_lua(name, prototype, f, doc)
+  check(name, "string", "export_lua", 1, "the name of the export")
+  check(prototype, "string", "export_lua", 2, "a prototype")
+  check(f, "function", "export_lua", 3, "a function")
   local result, given, parameters = prototype:match "^(.-)([%a_]?[%w_]*)%s*(%b())%s*$"
   if not result then error(("`%s` is not a prototype"):format(prototype), 2) end
   if given ~= name then result = result .. given end
@@ -100,6 +112,7 @@ end
 ---@param kind string
 ---@param detail? string
 function server.need(kind, detail)
+  check(kind, "string", "need", 1, "what has to be granted")
   keeps_compiler = keeps_compiler or kind == "jit" or kind == "everything"
   core.need(kind, detail)
 end
