@@ -41,7 +41,8 @@ describe("matchmaker repl, from a pipe", function()
       ["error('oh')"] = "oh", ["error{}"] = "{}", ["error()"] = "nil",
       ["1 + )"] = "unexpected symbol",
       ["?nothing.at.all"] = "attempt to index", [":nonsense"] = ":nonsense` is no command",
-      [":reset nobody"] = "`nobody` is no image",
+      [":reset nobody"] = "`nobody` is no image", ["?  nothing "] = "`nothing` is nil",
+      [":trace gates"] = "usage: :trace", [":trace"] = "usage: :trace",
     } do
       local result = session(text .. "\nprint 'and on'")
       assert.equal(1, result.status, text)

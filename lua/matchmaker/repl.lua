@@ -102,6 +102,10 @@ local function explain(session, text)
     return false
   end
   local fine, value = pcall(chunk)
+  if fine and value == nil and text:find("%S") then
+    session.fail(("error: `%s` is nil"):format(text:match("^%s*(.-)%s*$")))
+    return false
+  end
   if fine then print(help.text(value)) else session.fail(show.error(value)) end
   return fine
 end

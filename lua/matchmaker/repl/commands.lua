@@ -108,12 +108,22 @@ commands.reset = { "[IMAGE...]", "images back to their snapshots",
   end }
 
 local TRACES = { on = "syscall,gate,image", off = false }
+local KINDS = { syscall = true, gate = true, guard = true, image = true }
+
+local function are_kinds(text)
+  for word in text:gmatch("[^,]+") do
+    if not KINDS[word] then return false end
+  end
+  return text:find("[^,]") ~= nil
+end
 
 commands.trace = { "on|off|WORDS", "say what the Matchmaker does: syscall, gate, guard, image",
   function(session, text)
     local words = TRACES[text]
     if words == nil then words = text end
-    if words == "" then error("usage: :trace on|off|syscall,gate,guard,image", 0) end
+    if words and not are_kinds(words) then
+      error("usage: :trace on|off|syscall,gate,guard,image", 0)
+    end
     terminal.trace(words or nil)
     session.matchmaker.assert(session.matchmaker.init(session.config))
   end }
