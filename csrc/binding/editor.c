@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -133,6 +134,8 @@ static bool read_line(const char *prompt) {
     if (!is_given_up) editor.read_char();
   }
   if (is_given_up) {
+    fputs("^C\r\n", stdout); /* behind the line: what the editor writes at its end begins a line */
+    fflush(stdout);
     editor.free_line();
     editor.clean_up();
     editor.remove();
@@ -142,7 +145,8 @@ static bool read_line(const char *prompt) {
   return is_given_up;
 }
 
-/* edit_line(prompt, complete): the line; nil at the end of input, false after Ctrl-C. */
+/* edit_line(prompt, complete): the line; nil at the end of input, false after Ctrl-C, which is
+ * shown. */
 static int edit_line(lua_State *L) {
   const char *prompt = luaL_checkstring(L, 1);
   luaL_checktype(L, 2, LUA_TFUNCTION);

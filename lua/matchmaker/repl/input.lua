@@ -65,9 +65,7 @@ local function editing_reader(complete)
 
   -- The line; nil at the end of input, false when Ctrl-C came.
   function reader.line(prompt)
-    local line = terminal.edit_line(prompt, complete)
-    if line == false then print "^C" end
-    return line
+    return terminal.edit_line(prompt, complete)
   end
 
   function reader.remember(line)
