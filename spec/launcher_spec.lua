@@ -81,6 +81,12 @@ describe("the launcher", function()
       assert.equal("y.mmi", files())
     end)
 
+    it("with a name as long as names may be", function()
+      local name = ("x"):rep(251) .. ".mmi"
+      shell.snapshot(folder(name), "math")
+      assert.equal(name, files())
+    end)
+
     it("without a word", function()
       local result = shell.launch(("-o %s %s"):format(folder "x.mmi", shell.fixture "math"))
       assert.same({ status = 0, stdout = "", stderr = "" }, result)
@@ -231,7 +237,8 @@ describe("the launcher", function()
       local result = shell.run("unshare -m sh -c " .. shell.quote(script:format(mount, folder(),
         shell.launcher, shell.fixture "math")))
       assert.equal("1\nx.mmi\nold\n", result.stdout)
-      assert.matches("^matchmaker: cannot write %S*: No space left on device\n$", result.stderr)
+      assert.matches("^matchmaker: cannot write %S*/x.mmi: No space left on device\n$",
+        result.stderr)
     end)
   end)
 

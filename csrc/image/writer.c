@@ -31,7 +31,8 @@ struct writing {
   struct mm__tail tail;
   uint8_t *head;
   uint64_t notes_offset, notes_bytes;
-  char *temporary; /* its path */
+  const char *path; /* that the image will have */
+  char *temporary;  /* that of the file until then */
   int descriptor;
   struct mm_error *error;
 };
@@ -211,7 +212,7 @@ static int write_bytes(struct writing *writing, const void *bytes, uint64_t size
     if (wrote < 0 && errno == EINTR) continue;
     if (wrote <= 0)
       return mm__fail_system(writing->error, MM_ERROR_SYSTEM, wrote ? errno : ENOSPC,
-                             "cannot write %s", writing->temporary);
+                             "cannot write %s", writing->path);
     done += (uint64_t)wrote;
   }
   return MM_OK;
@@ -235,7 +236,7 @@ static int write_memory(struct writing *writing, uint64_t low, uint64_t high, ui
       at = (at & -(uint64_t)MM__PAGE) + MM__PAGE;
     } else if (wrote == 0 || errno != EINTR) {
       return mm__fail_system(writing->error, MM_ERROR_SYSTEM, wrote ? errno : ENOSPC,
-                             "cannot write %s", writing->temporary);
+                             "cannot write %s", writing->path);
     }
   }
   return MM_OK;
@@ -272,7 +273,7 @@ static int write_digest(struct writing *writing) {
   free(buffer);
   if (failed)
     return mm__fail_system(writing->error, MM_ERROR_SYSTEM, (int)-failed, "cannot read %s",
-                           writing->temporary);
+                           writing->path);
   return MM_OK;
 }
 
@@ -289,15 +290,16 @@ static int write_file(struct writing *writing) {
   return status;
 }
 
-/* Opens "FOLDER/.NAME.XXXXXX". */
-static int open_temporary(struct writing *writing, const char *path) {
+/* Opens "FOLDER/.NAME.XXXXXX", with so much of the name that it does not become too long. */
+static int open_temporary(struct writing *writing) {
+  const char *path = writing->path;
   const char *slash = strrchr(path, '/');
   const char *name = slash ? slash + 1 : path;
   size_t size = strlen(path) + sizeof("..XXXXXX");
   writing->temporary = malloc(size);
   if (!writing->temporary)
     return mm__fail(writing->error, MM_ERROR_MEMORY, "out of memory for a path");
-  snprintf(writing->temporary, size, "%.*s.%s.XXXXXX", (int)(name - path), path, name);
+  snprintf(writing->temporary, size, "%.*s.%.200s.XXXXXX", (int)(name - path), path, name);
   writing->descriptor = mkstemp(writing->temporary);
   if (writing->descriptor < 0) {
     int number = errno;
@@ -320,7 +322,7 @@ int mm__image_file_place(const char *path, struct mm_error *error) {
 
 int mm__image_file_write(const char *path, const struct mm__source *source,
                          struct mm_error *error) {
-  struct writing writing = {.source = source, .descriptor = -1, .error = error};
+  struct writing writing = {.source = source, .path = path, .descriptor = -1, .error = error};
   const char *wrong =
       mm__registry_check(source->registry, source->registry_bytes, &writing.registry);
   int status = mm__image_file_place(path, error);
@@ -328,7 +330,7 @@ int mm__image_file_write(const char *path, const struct mm__source *source,
   if (wrong) return mm__fail(error, MM_ERROR_DAMAGED, "the registry is damaged: %s", wrong);
   if ((status = mm__plan_make(&writing.plan, source, error)) != MM_OK) return status;
   complete_facts(&writing);
-  if ((status = lay_out(&writing)) != MM_OK || (status = open_temporary(&writing, path)) != MM_OK ||
+  if ((status = lay_out(&writing)) != MM_OK || (status = open_temporary(&writing)) != MM_OK ||
       (status = write_file(&writing)) != MM_OK)
     goto done;
   if (rename(writing.temporary, path) != 0) {
