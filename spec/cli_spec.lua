@@ -17,7 +17,8 @@ describe("the command matchmaker", function()
   it("answers wrong usage with status 2 and one line", function()
     for _, words in ipairs { "nonsense", "call", "inspect", "inspect --nonsense x", "doctor x",
                              "call --timeout", "call --json=1 a b", "describe x", "help nonsense",
-                             "call --timeout soon x y", "call --grant nonsense x y" } do
+                             "call --timeout soon x y", "call --grant nonsense x y",
+                             "repl --guard x y" } do
       local result = run(words)
       assert.equal(2, result.status, words .. result.stderr)
       assert.matches("^matchmaker: [^\n]+\n$", result.stderr)
@@ -105,6 +106,18 @@ describe("matchmaker call", function()
     assert.equal("-12\n", call("text", "upper -12").stdout)
     assert.equal("A B\n", call("text", "upper 'a b'").stdout)
     assert.equal("1\n", call("pointer", "is_null null").stdout)
+    assert.equal("0.5 a\n", call("aggregate", "print '%g %s' 0.5 a").stdout)
+    local result = call("aggregate", "print '%ld %ld' 5 -6")
+    local has_integers = rawget(_G, "jit") or math.type
+    assert.equal(has_integers and "5 -6\n" or "", result.stdout)
+    if not has_integers then
+      assert.matches("argument 2 is one of `...`, got a number", result.stderr, 1, true)
+    end
+  end)
+
+  it("prints a struct as it is given", function()
+    assert.equal("{ x = -2, y = 1.5 }\n",
+      call("aggregate", "mirror '{ x = 1.5, y = -2 }'").stdout)
   end)
 
   it("says what is wrong with an argument, and with which", function()

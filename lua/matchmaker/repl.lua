@@ -167,7 +167,8 @@ end
 local function map_all(session, paths, options)
   local names = {}
   for _, path in ipairs(paths) do
-    local image, err = session.matchmaker.map(path, options)
+    local fine, image, err = pcall(session.matchmaker.map, path, options)
+    if not fine then return nil, image, true end
     if not image then return nil, err end
     local name, base, number = name_for(path), name_for(path), 1
     while rawget(session.environment, name) ~= nil do
@@ -185,6 +186,7 @@ end
 ---@param options mm.options for them
 ---@return integer? status 1 when a line from a pipe failed; nil and an error when an image did
 ---@return any err
+---@return boolean? misuse the options are wrong
 return function(paths, options)
   local jit = rawget(_G, "jit")
   if jit then jit.off(true, true) end
@@ -192,8 +194,8 @@ return function(paths, options)
   local matchmaker = require "matchmaker"
   local session = new_session(matchmaker, { interrupt = "error" })
   matchmaker.assert(matchmaker.init(session.config))
-  local names, err = map_all(session, paths, options)
-  if not names then return nil, err end
+  local names, err, misuse = map_all(session, paths, options)
+  if not names then return nil, err, misuse end
   local reader = input.open(function(text)
     return complete(session.environment, commands.ORDER, text)
   end)

@@ -2,6 +2,7 @@
 local facts = require "matchmaker.facts"
 local json = require "matchmaker.json"
 local shell = require "matchmaker.cli.shell"
+local show = require "matchmaker.show"
 
 local BOOLEANS = { ["true"] = true, ["1"] = true, ["false"] = false, ["0"] = false }
 
@@ -44,6 +45,13 @@ local CONVERSIONS = {
   struct = value, union = value, array = value,
 }
 
+-- One of `...`: an integer where Lua has one, which passes as `long`; a fraction; else text.
+local function variable(word)
+  local number = tonumber(word)
+  local is_integer = word:find "^%-?%d+$" and (rawget(_G, "jit") or math.type)
+  return is_integer and wide(word) or number or word
+end
+
 -- Each word as its parameter wants it. What does not fit stays text, and the call says what is
 -- wrong with it.
 local function convert(all, export, words)
@@ -51,20 +59,22 @@ local function convert(all, export, words)
   local arguments = {}
   for i = 3, #words do
     local parameter = parameters[i - 2]
-    local convert_word = parameter and CONVERSIONS[all.types[parameter.type].kind] or tostring
+    local convert_word = variable
+    if parameter then convert_word = CONVERSIONS[all.types[parameter.type].kind] or tostring end
     arguments[i - 2] = convert_word(words[i])
   end
   return arguments
 end
 
--- A result as C would print it.
+-- A result as C would print it; a struct as it is given.
 local function text_of(result)
   if type(result) == "number" then return json.number(result) end
+  if type(result) == "table" then return show.value(result) end
   return (tostring(result):gsub("^(%-?%d+)U?LL$", "%1"))
 end
 
 return {
-  usage = "call [--json] [--timeout SECONDS] [--grant NAME]... [--guard NAME] " ..
+  usage = "call [--json] [--timeout SECONDS] [--grant NAME]... [--guard NAME]" ..
     "\n  IMAGE EXPORT [ARG...]",
   words = 2, more = true,
   options = { json = true, timeout = "seconds", grant = { "a name" },
@@ -79,6 +89,7 @@ return {
 
 Arguments are read as the prototype wants them: numbers, `true` and `false`, the names of
 an enum's constants, text as it is, `null` for a null pointer, `{ x = 1 }` for a struct.
+Where it says `...`, integers pass as `long`, other numbers as `double`, the rest as text.
 Behind the export nothing is an option, so negative numbers need no `--`.
 
 examples:

@@ -21,7 +21,7 @@ examples:
   run = function(words, options)
     local settings, misused = shell.map_options(options)
     if not settings then return shell.complain(shell.MISUSED, misused) end
-    local status, err = require "matchmaker.repl"(words, settings)
-    return status or shell.complain(shell.FAILED, err)
+    local status, err, misuse = require "matchmaker.repl"(words, settings)
+    return status or shell.complain(misuse and shell.MISUSED or shell.FAILED, err)
   end,
 }
