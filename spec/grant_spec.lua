@@ -128,6 +128,8 @@ describe("files", function()
       assert.equal("secret", exports.slurp(inside .. "/hard")) -- it does lie in the folder
       assert.equal(ENOENT, open("")) -- of no folder
       assert.matches("openat " .. outside .. "/file 1\n", refused(), 1, true)
+      assert.matches("openat " .. inside .. "/folder/file 1\n", refused(), 1, true)
+      assert.matches("openat " .. inside .. "/pipe 1\n", refused(), 1, true)
       assert.equal(EACCES, open "/\27[31m\127")
       assert.matches("openat /?[31m? 1", refused(), 1, true)
     end)

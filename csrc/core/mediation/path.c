@@ -24,6 +24,7 @@
 struct place {
   long folder; /* AT_FDCWD: wherever the path leads */
   const char *rest;
+  const char *path; /* of which that is the rest, for the list of what was refused */
   uint32_t access;
   bool entered; /* `folder` is ours to close */
 };
@@ -53,7 +54,7 @@ static long enter(const struct mm__trap *trap, const char *path, uint32_t wanted
     const char *rest = mm__folder_beneath(granted, i, path);
     if (!rest || (granted->list[i].access & wanted) != wanted) continue;
     long folder = mm__folder_enter(granted, i);
-    *place = (struct place){folder, rest, granted->list[i].access, true};
+    *place = (struct place){folder, rest, path, granted->list[i].access, true};
     return mm__failed(folder) ? folder : 0;
   }
   return -EACCES;
@@ -67,13 +68,13 @@ static long resolve(struct mm__trap *trap, long at, long address, uint32_t wante
   if (!path) return -EFAULT;
   if (!*path) return -ENOENT;
   if (trap->record->grants & MM_GRANT_EVERYTHING) {
-    *place = (struct place){*path == '/' ? AT_FDCWD : (int)at, path, ANYTHING, false};
+    *place = (struct place){*path == '/' ? AT_FDCWD : (int)at, path, path, ANYTHING, false};
     return 0;
   }
   if (*path != '/' && (int)at != AT_FDCWD) {
     const struct mm__descriptor *held = mm__descriptor_find(trap->record, at);
     if (!held) return -EBADF;
-    *place = (struct place){held->number, path, held->access, false};
+    *place = (struct place){held->number, path, path, held->access, false};
     return (held->access & wanted) == wanted ? 0 : mm__refuse(trap, path, -EACCES);
   }
   if (*path != '/') result = from_here(trap->record, path, which, &path);
@@ -86,7 +87,7 @@ static long open_place(struct mm__trap *trap, const struct place *place, long fl
   if (place->access == ANYTHING)
     return mm__call(SYS_openat, place->folder, place->rest, flags | O_CLOEXEC, mode);
   long result = mm__open_beneath((int)place->folder, place->rest, (uint64_t)flags, (uint64_t)mode);
-  return result == -EXDEV || result == -EAGAIN ? mm__refuse(trap, place->rest, -EACCES) : result;
+  return result == -EXDEV || result == -EAGAIN ? mm__refuse(trap, place->path, -EACCES) : result;
 }
 
 /* Devices, pipes and sockets that lie in a folder are more than files. */
@@ -96,7 +97,7 @@ static long check_kind(struct mm__trap *trap, const struct place *place, long fi
   long result = mm__call(SYS_fstat, file, &facts);
   if (!mm__failed(result) && (S_ISREG(facts.st_mode) || S_ISDIR(facts.st_mode))) return file;
   mm__call(SYS_close, file);
-  return mm__failed(result) ? result : mm__refuse(trap, place->rest, -EACCES);
+  return mm__failed(result) ? result : mm__refuse(trap, place->path, -EACCES);
 }
 
 static long open_file(struct mm__trap *trap, long at, long path, long flags, long mode) {
