@@ -41,8 +41,8 @@ for _, guard in ipairs { "pages", "open" } do
       assert.equal(100, image:call { "counter_get", timeout = 30 })
       image:unmap()
       image = map "syscall"
-      assert.equal(0, image:call { "nap", 1, timeout = 0.02 })
-      assert.equal(0, image.exports.nap(100))
+      assert.equal(0, image:call { "nap", 1, timeout = 0.3 })
+      assert.equal(0, image.exports.nap(400))
       image:unmap()
     end)
 
