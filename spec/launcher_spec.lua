@@ -385,6 +385,38 @@ describe("the launcher", function()
         refusal_of "descriptor")
     end)
 
+    it("a server whose memory is in more pieces than an image may have", function()
+      local source = shell.write(folder "pieces.c", [[
+#include <matchmaker/server.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+static char *memory;
+static int count;
+MM_EXPORT(int, sum, (void))
+int sum(void) {
+  int sum = 0;
+  for (int i = 0; i < count; i++) sum += memory[i * 4096L];
+  return sum;
+}
+int main(int argc, char **argv) {
+  count = atoi(argv[argc - 1]);
+  memory = mmap(0, count * 4096L, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  for (int i = 0; i < count; i++) memory[i * 4096L] = 1;
+  for (int i = 0; i < count; i += 2) mprotect(memory + i * 4096L, 4096, PROT_READ);
+  return mm_snapshot(NULL);
+}
+]])
+      shell.output(("cc -fPIE -pie -Icsrc/include -o %s %s %s/libmatchmaker-server.a")
+        :format(folder "pieces", source, support.build))
+      assert.matches("^the memory is in 1%d%d%d pieces; an image has at most 1024$",
+        refusal(folder "pieces", "1100"))
+      assert.equal(0, in_folder(shell.launcher .. " -o x.mmi ./pieces 950").status)
+      local image = mm.assert(mm.map(folder "x.mmi"))
+      assert.is_true(image:info().segments > 900)
+      assert.equal(950, image.exports.sum())
+      image:unmap()
+    end)
+
     it("itself as a server: images do not nest", function()
       local result = in_folder(("%s %s %s"):format(shell.launcher, shell.launcher,
         shell.fixture "math"))
