@@ -122,13 +122,18 @@ int mm__function_call(struct mm_function *function, const struct mm__value *valu
   return mm__function_call_within(function, 0, values, result, error);
 }
 
-/* Of a dead image the Matchmaker says why. */
+/* The Matchmaker says why, but where that is a matter of the image's state. */
 int mm__call_not_entered(const struct mm__calling *calling, int status) {
   char text[sizeof calling->error->message];
   if (status == MM_ERROR_BUSY || !calling->error) return status; /* its message says why */
-  const char *why = status == MM_ERROR_DEAD ? calling->error->message : mm_error_text(status);
+  bool is_state =
+      status == MM_ERROR_UNMAPPED || status == MM_ERROR_DEADLINE || status == MM_ERROR_INTERRUPTED;
+  const char *why = is_state ? mm_error_text(status) : calling->error->message;
+  int number = calling->error->system_error;
   snprintf(text, sizeof text, "%s", why);
-  return mm__fail(calling->error, status, "%s: %s", mm__name_of(calling->function), text);
+  mm__fail(calling->error, status, "%s: %s", mm__name_of(calling->function), text);
+  calling->error->system_error = number;
+  return status;
 }
 
 int mm__function_call_within(struct mm_function *function, uint64_t timeout_ns,

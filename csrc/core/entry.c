@@ -278,10 +278,20 @@ static void name_refused(const struct mm__outcome *outcome, struct mm_error *err
   }
 }
 
+/* Of a thread that could not be made ready for calls. */
+static int refusal_of(uint64_t fs, struct mm_error *error) {
+  if (!fs || MM__IN_ARENA(fs)) return MM_OK;
+  struct mm__anchor *anchor = mm__thread_anchor(fs);
+  int status = anchor->refused;
+  anchor->refused = MM_OK;
+  if (status == MM_OK) return MM_OK;
+  return mm__fail(error, status, "the call was not made: %s", mm_error_text(status));
+}
+
 static int outcome_of(struct mm_error *error) {
   uint64_t fs = mm__fs_read();
   struct mm__thread_record *thread = fs && !MM__IN_ARENA(fs) ? mm__thread_known(fs) : 0;
-  if (!thread) return MM_OK;
+  if (!thread) return refusal_of(fs, error);
   struct mm__outcome outcome = thread->seen.outcome;
   memset(&thread->seen.outcome, 0, sizeof thread->seen.outcome);
   if (outcome.status == MM_OK || !error) return outcome.status;

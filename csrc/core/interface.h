@@ -22,7 +22,8 @@ struct mm__anchor {
   uint64_t host_stack[3];          /* the one that was there before: a stack_t */
   uint64_t own_low, own_high;      /* the thread's own stack, once it runs a callback; 0: unknown */
   uint8_t selector;                /* Syscall User Dispatch: 0 allow, 1 block */
-  uint8_t reserved[7];
+  uint8_t reserved[3];
+  int32_t refused; /* why its last call could not be made, if it could not be made ready for any */
 };
 
 /* A request to map, for the policy to judge: the image is intact and fits this machine. */

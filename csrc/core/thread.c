@@ -144,6 +144,7 @@ struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error) {
   if (is_child) mm__fork_adopt(thread);
   if (!thread) thread = claim();
   if (!thread) {
+    anchor->refused = MM_ERROR_LIMIT;
     mm__fail(error, MM_ERROR_LIMIT, "more than %d threads have called images", MM__THREAD_LIMIT);
     return 0;
   }
@@ -152,7 +153,8 @@ struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error) {
   long result = ensure_stack(anchor);
   if (!mm__failed(result)) result = dispatch_on(anchor);
   if (mm__failed(result)) {
-    mm__fail_system(error, result == -EINVAL ? MM_ERROR_UNSUPPORTED : MM_ERROR_SYSTEM, (int)-result,
+    anchor->refused = result == -EINVAL ? MM_ERROR_UNSUPPORTED : MM_ERROR_SYSTEM;
+    mm__fail_system(error, anchor->refused, (int)-result,
                     "cannot trap the system calls of this thread");
     mm__thread_forget(thread);
     release_stack(anchor);
@@ -162,6 +164,7 @@ struct mm__thread_record *mm__thread_arm(uint64_t fs, struct mm_error *error) {
   thread->anchor = anchor;
   mm__wiped.armed[thread->number] = 1;
   anchor->record = thread;
+  anchor->refused = MM_OK;
   mm__keys_adopt(thread);
   if (mm__tables.host.thread_started) mm__tables.host.thread_started(anchor);
   if (is_child) mm__fork_reset(thread);

@@ -193,6 +193,59 @@ static void a_thread_that_ends_leaves_nothing(void) {
   mm_image_release(image);
 }
 
+#define AT_ONCE 2048 /* <matchmaker.h>, of mm_request_call */
+
+static pthread_barrier_t all_called;
+static struct mm_function *next_of_all;
+static int called;
+
+static void *call_and_stay(void *unused) {
+  int result = 0;
+  __atomic_fetch_add(&called, mm_request_call(next_of_all, &result, NULL, NULL) == MM_OK,
+                     __ATOMIC_SEQ_CST);
+  pthread_barrier_wait(&all_called);
+  pthread_barrier_wait(&all_called);
+  return unused;
+}
+
+static void *call_in_vain(void *next) {
+  struct mm_error error;
+  int result = 0;
+  CHECK_EQUAL(MM_ERROR_LIMIT, mm_request_call(next_of_all, &result, NULL, &error));
+  CHECK(strstr(error.message, "more than 2048 threads") != NULL);
+  CHECK_EQUAL(0, ((next_function *)next)());
+  CHECK_EQUAL(MM_ERROR_LIMIT, mm_take_fault(&error));
+  CHECK(strstr(error.message, "the call was not made") != NULL);
+  CHECK_EQUAL(MM_OK, mm_take_fault(&error));
+  return NULL;
+}
+
+static void so_many_threads_call_and_no_more(void) {
+  struct mm_image *image = map_image("math");
+  static pthread_t threads[AT_ONCE - 1]; /* and this one */
+  next_function *next = stub_of(image, "counter_next");
+  pthread_attr_t small;
+  pthread_t more;
+  void *result;
+  next_of_all = function_of(image, "counter_next");
+  called = 0;
+  pthread_barrier_init(&all_called, NULL, AT_ONCE);
+  pthread_attr_init(&small);
+  pthread_attr_setstacksize(&small, 0x10000);
+  for (int i = 0; i < AT_ONCE - 1; i++)
+    CHECK_EQUAL(0, pthread_create(&threads[i], &small, call_and_stay, NULL));
+  pthread_barrier_wait(&all_called);
+  CHECK_EQUAL(AT_ONCE - 1, called);
+  pthread_create(&more, &small, call_in_vain, next);
+  pthread_join(more, NULL);
+  pthread_barrier_wait(&all_called);
+  for (int i = 0; i < AT_ONCE - 1; i++) pthread_join(threads[i], NULL);
+  pthread_create(&more, &small, call_once, next);
+  pthread_join(more, &result);
+  CHECK_EQUAL(100 + AT_ONCE, (intptr_t)result);
+  mm_image_release(image);
+}
+
 static void *with_own_stack(void *next) {
   static char memory[0x10000];
   stack_t own_stack = {.ss_sp = memory, .ss_size = sizeof memory}, now;
@@ -604,6 +657,7 @@ static void all_tests(void) {
   RUN(a_call_waits_for_the_one_that_is_inside);
   RUN(images_run_side_by_side);
   if (way.guard == MM_GUARD_OPEN) RUN(a_thread_that_ends_leaves_nothing);
+  if (!emulated) RUN(so_many_threads_call_and_no_more);
   RUN(a_threads_own_alternate_stack_is_used);
   RUN(a_thread_calls_again_after_a_finalize_and_an_init);
   RUN(a_thread_may_end_after_finalize);
