@@ -64,14 +64,14 @@ static void sleep_until_passed(struct mm__state *state, uint64_t longest_ns) {
 
 int mm__turn_wait(struct mm__state *state, struct mm__thread_record *thread, uint64_t wait_ns) {
   if (!announce(thread, state)) return MM_ERROR_BUSY;
-  uint64_t start = now(), waited_ns = 0;
+  uint64_t start = wait_ns == MM__FOR_EVER ? 0 : now(), waited_ns = 0;
   int32_t status = MM_OK;
   bool taken;
   __atomic_fetch_add(&state->waiting, 1, __ATOMIC_SEQ_CST);
   /* The end of the call that this one is for ends the wait, too; and so does an interrupt. */
   while (!(taken = mm__turn_try(state)) && status == MM_OK) {
     sleep_until_passed(state, wait_ns - waited_ns);
-    waited_ns = now() - start;
+    if (start) waited_ns = now() - start;
     status = __atomic_load_n(&thread->ending, __ATOMIC_RELAXED);
     if (status == MM_OK && waited_ns >= wait_ns) status = MM_ERROR_DEADLINE;
   }
@@ -80,7 +80,7 @@ int mm__turn_wait(struct mm__state *state, struct mm__thread_record *thread, uin
   if (!thread->seen.depth) thread->ending = MM_OK; /* which was this wait's alone */
   if (taken && status != MM_OK) mm__turn_end(state);
   if (status != MM_OK) return status;
-  state->waited_ns = wait_ns == MM__FOR_EVER ? 0 : waited_ns;
+  state->waited_ns = waited_ns;
   return MM_OK;
 }
 
