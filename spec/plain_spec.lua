@@ -109,6 +109,8 @@ describe("what others named", function()
     end
     is_plain(tostring(mapped))
     is_plain(require("matchmaker.help").text(mapped))
+    is_plain(require("matchmaker.show").value(EVIL))
+    is_plain(tostring(mapped:new("char[60]", EVIL)))
     mapped:unmap()
   end)
 

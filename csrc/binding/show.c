@@ -36,13 +36,20 @@ static void put(struct line *line, const char *format, ...) {
   }
 }
 
+/* A control character beyond ASCII, as UTF-8 has it. */
+static bool is_c1(const char *text, size_t length) {
+  return length > 1 && (uint8_t)text[0] == 0xc2 && ((uint8_t)text[1] & 0xe0) == 0x80;
+}
+
 static void put_quoted(struct line *line, const char *text, size_t length) {
   put(line, "\"");
   for (size_t i = 0; i < length && !line->is_cut; i++) {
     unsigned char c = (unsigned char)text[i];
     if (c == '"' || c == '\\')
       put(line, "\\%c", c);
-    else if (c < 32 || c == 127)
+    else if (c < 32 || c == 127 || is_c1(text + i, length - i))
+      put(line, "\\%u", c);
+    else if (i > 0 && is_c1(text + i - 1, 2))
       put(line, "\\%u", c);
     else
       put(line, "%c", c);

@@ -31,6 +31,8 @@ local ESCAPES = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ['"'] = '\\"',
 local function quote(text)
   return '"' .. text:gsub('[%c"\\]', function(c)
     return ESCAPES[c] or ("\\%03d"):format(c:byte())
+  end):gsub("\194[\128-\159]", function(c1) -- control characters beyond ASCII
+    return "\\194\\" .. c1:byte(2)
   end) .. '"'
 end
 
