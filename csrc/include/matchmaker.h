@@ -143,7 +143,8 @@ enum mm_look {
   MM_LOOK_ALWAYS = 1, /* at each call for all: a system call for every signal */
 };
 
-/* What a SIGINT (Ctrl-C) does to the call that it comes into. Outside of calls nothing is changed. */
+/* What a SIGINT (Ctrl-C) does to the call that it comes into, or to any function here that waits for
+ * an image which another thread is in (then its handler runs first). Else nothing is changed. */
 enum mm_interrupt {
   MM_INTERRUPT_DELIVER = 0, /* where the client handles it: the call ends, then its handler runs */
   MM_INTERRUPT_ERROR = 1,   /* the call ends, and that is all; also where it is not handled */
@@ -309,8 +310,8 @@ MM_API int mm_request_batch(struct mm_function *function, size_t count, void **r
 /* Calls `run` with the image's guard left open between the calls that it makes: what they open stays
  * open until it returns, or a call faults. The price of protection is paid once, and protection is
  * off meanwhile. Other threads wait. `run` may not leave by longjmp or an exception. Errors, before
- * `run` was called: MM_ERROR_UNMAPPED, MM_ERROR_DEAD, MM_ERROR_BUSY and MM_ERROR_DEADLINE (its turn
- * did not come) as mm_request_call. */
+ * `run` was called: MM_ERROR_UNMAPPED, MM_ERROR_DEAD, MM_ERROR_BUSY, MM_ERROR_DEADLINE and
+ * MM_ERROR_INTERRUPTED (its turn did not come) as mm_request_call. */
 MM_API int mm_open(struct mm_image *image, void (*run)(void *user), void *user,
                    struct mm_error *error);
 
