@@ -456,6 +456,9 @@ static void lies_about(void (*lie)(struct mm__facts *, Elf64_Phdr *), const char
   uint64_t bytes;
   uint8_t *head = read_head(image_path, &bytes, &error);
   lie(facts_of(head), (Elf64_Phdr *)((Elf64_Ehdr *)head + 1) + 1);
+  uint64_t shorter;
+  if (mm__head_bytes(head, MM__PAGE, file_bytes, &shorter, &error) == MM_OK && shorter < bytes)
+    bytes = shorter;
   sign(head, bytes);
   CHECK(check(head, bytes, file_bytes, &error) == MM_ERROR_DAMAGED);
   CHECK(strstr(error.message, message) != NULL);
@@ -469,13 +472,41 @@ static void lies_about(void (*lie)(struct mm__facts *, Elf64_Phdr *), const char
     (void)facts, (void)loads;                                                                      \
     statement;                                                                                     \
   }
+LIE(notes_odd, loads[-1].p_filesz += 4)
+LIE(notes_huge, loads[-1].p_filesz = MM__HEAD_LIMIT)
+LIE(notes_wrap, loads[-1].p_filesz = -(uint64_t)8)
+LIE(notes_cut, loads[-1].p_filesz = 16)
+LIE(note_more, loads[-1].p_filesz += 8)
+LIE(facts_owner, ((uint32_t *)facts)[-6] = 12)
+LIE(facts_endless, ((uint32_t *)facts)[-5] = 0xfffffff0)
+LIE(facts_few, ((uint32_t *)facts)[-5] = 8)
+LIE(facts_short, ((uint32_t *)facts)[-5] -= 8)
+LIE(head_longer, facts->head_bytes += MM__PAGE)
+LIE(pages_large, facts->page_bytes = 0x20000)
+LIE(pages_odd, facts->page_bytes = 0x1800)
 LIE(slot_zero, facts->slot = 0)
 LIE(slot_past, facts->slot = MM__SLOT_COUNT)
 LIE(slot_other, facts->slot = SLOT - 1)
 LIE(overlap, loads[1].p_vaddr = loads[0].p_vaddr)
 LIE(huge, loads[0].p_memsz = -(uint64_t)MM__PAGE)
 LIE(outside_file, loads[0].p_offset = (file_bytes + MM__PAGE) & -(uint64_t)MM__PAGE)
+LIE(past_file, (loads[2].p_offset = (file_bytes - 1) & -(uint64_t)MM__PAGE,
+                loads[2].p_filesz = 2ul * MM__PAGE))
 LIE(over_head, loads[0].p_offset = 0)
+LIE(empty, loads[0].p_memsz = loads[0].p_filesz = 0)
+LIE(aligned_more, loads[0].p_align = 2ul * MM__PAGE)
+LIE(flags, loads[0].p_flags |= 0x200000)
+LIE(stack_constant, loads[0].p_flags = PF_R)
+LIE(stack_below, facts->stack_low -= MM__PAGE)
+LIE(stack_odd, facts->stack_high -= 16)
+LIE(stack_pointer_above, facts->stack_pointer = facts->stack_high + 16)
+LIE(mailbox_odd, facts->mailbox_high -= 16)
+LIE(tls_odd, facts->tls_base += 1)
+LIE(text_in_no_file, loads[2].p_filesz = 0)
+LIE(heap_below, facts->heap_low = facts->heap_high = STACK_HIGH)
+LIE(heap_limit_below, facts->heap_limit = facts->heap_low)
+LIE(heap_limit_odd, facts->heap_limit -= 8)
+LIE(x87, facts->x87_control = 0x10000)
 LIE(unaligned, loads[0].p_vaddr += 8)
 LIE(too_much_file, loads[0].p_filesz = loads[0].p_memsz + MM__PAGE)
 LIE(interpreter, loads[0].p_type = PT_INTERP)
@@ -508,16 +539,63 @@ static struct mm__head head_of(const struct mm__facts *facts, Elf64_Phdr *loads)
 }
 LIE(needs_cut, *(char *)head_of(facts, loads).needs = 0)
 LIE(needs_with_escape, *(char *)head_of(facts, loads).needs = 27)
+LIE(needs_with_delete, *(char *)head_of(facts, loads).needs = 127)
+LIE(export_in_data, ((struct mm__export *)head_of(facts, loads).registry.exports)->address = DATA)
+LIE(module_first, *(char *)head_of(facts, loads).module_strings = 'x')
+static void module_last(struct mm__facts *facts, Elf64_Phdr *loads) {
+  struct mm__head head = head_of(facts, loads);
+  const struct mm__modules_header *header = (const void *)head.modules;
+  ((char *)head.module_strings)[header[-1].string_bytes - 1] = 'x';
+}
+LIE(module_below, ((struct mm__module *)head_of(facts, loads).modules)->low = 0)
+LIE(module_empty, ((struct mm__module *)head_of(facts, loads).modules)->high = LIBRARY)
+LIE(module_path, ((struct mm__module *)head_of(facts, loads).modules)->path = 1u << 20)
+LIE(module_build_id, ((struct mm__module *)head_of(facts, loads).modules)->build_id = 1u << 20)
 LIE(module_outside, ((struct mm__module *)head_of(facts, loads).modules)->high += MM__SLOT_BYTES)
 
 static void names_each_lie(void) {
-  lies_about(slot_zero, "slot");
-  lies_about(slot_past, "slot");
+  lies_about(notes_odd, "notes have an impossible size");
+  lies_about(notes_huge, "notes have an impossible size");
+  lies_about(notes_wrap, "notes have an impossible size");
+  lies_about(notes_cut, "its first note does not hold the facts");
+  lies_about(note_more, "it has a note that is not known");
+  lies_about(facts_owner, "its first note does not hold the facts");
+  lies_about(facts_endless, "its first note does not hold the facts");
+  lies_about(facts_few, "its first note does not hold the facts");
+  lies_about(facts_short, "its facts have the wrong size");
+  lies_about(head_longer, "its head is not as long as it says");
+  lies_about(pages_large, "its page size is impossible");
+  lies_about(pages_odd, "its page size is impossible");
+  lies_about(slot_zero, "its slot is impossible");
+  lies_about(slot_past, "its slot is impossible");
   lies_about(slot_other, "outside of its slot");
   lies_about(overlap, "overlaps");
   lies_about(huge, "outside of its slot");
   lies_about(outside_file, "in the file");
+  lies_about(past_file, "in the file");
   lies_about(over_head, "in the file");
+  lies_about(empty, "a segment has an impossible size");
+  lies_about(aligned_more, "page-aligned");
+  lies_about(flags, "impossible permissions");
+  lies_about(stack_constant, "its stack does not lie in writable memory");
+  lies_about(stack_below, "its stack does not lie in writable memory");
+  lies_about(stack_odd, "its stack does not lie in writable memory");
+  lies_about(stack_pointer_above, "its stack pointer does not lie in its stack");
+  lies_about(mailbox_odd, "its mailbox does not lie in writable memory");
+  lies_about(tls_odd, "thread-local");
+  lies_about(text_in_no_file, "a hook does not lie in its code");
+  lies_about(heap_below, "its heap has impossible bounds");
+  lies_about(heap_limit_below, "its heap has impossible bounds");
+  lies_about(heap_limit_odd, "its heap has impossible bounds");
+  lies_about(x87, "floating-point");
+  lies_about(needs_with_delete, "control character");
+  lies_about(export_in_data, "an export does not lie in its code");
+  lies_about(module_first, "the strings of its modules have no end");
+  lies_about(module_last, "the strings of its modules have no end");
+  lies_about(module_below, "a module lies outside of its slot");
+  lies_about(module_empty, "a module lies outside of its slot");
+  lies_about(module_path, "a module has no name");
+  lies_about(module_build_id, "a module has no name");
   lies_about(unaligned, "page-aligned");
   lies_about(too_much_file, "impossible size");
   lies_about(interpreter, "not PT_LOAD");
@@ -530,9 +608,9 @@ static void names_each_lie(void) {
   lies_about(mailbox_on_stack, "mailbox");
   lies_about(tls_in_text, "thread-local");
   lies_about(tls_wraps, "thread-local");
-  lies_about(heap_backwards, "heap");
-  lies_about(heap_past, "heap");
-  lies_about(heap_in_text, "heap");
+  lies_about(heap_backwards, "its heap has impossible bounds");
+  lies_about(heap_past, "its heap has impossible bounds");
+  lies_about(heap_in_text, "its heap does not lie in writable memory");
   lies_about(mxcsr, "floating-point");
   lies_about(needs, "unknown");
   lies_about(needs_cut, "the text of its needs has no end");
