@@ -39,6 +39,12 @@ describe("a memory call", function()
     local err = support.error_of(exports.poke, address, 3)
     return err.signal == "SIGSEGV" and err.access == "writing" and number(err.address) == address
   end
+  local function permissions(address)
+    for line in io.lines("/proc/self/maps") do
+      local low, high, found = line:match("^(%x+)%-(%x+) (...)")
+      if tonumber(low, 16) <= address and address < tonumber(high, 16) then return found end
+    end
+  end
   local function bytes_in_slot()
     local sum = 0
     for line in io.lines("/proc/self/maps") do
@@ -223,6 +229,13 @@ describe("a memory call", function()
     exports.poke(low, 3)
     assert.equal(0, raw(MUNMAP, low, PAGE))
     assert.is_true(is_read_only(low))
+    local area, buffer = base + AREA, image:buffer(2 ^ 18) -- the client's is no other
+    assert.equal("r--", permissions(area))
+    exports.poke(area, 3)
+    assert.equal(3, buffer[0])
+    buffer:free()
+    assert.equal("---", permissions(area))
+    assert.is_true(is_read_only(area))
   end)
 
   it("is forgotten by a reset when it is the only one", function()
@@ -236,6 +249,7 @@ describe("a memory call", function()
   end)
 
   it("changes nothing when there is no room to remember it", function()
+    local refused = 0
     for more = 0, 1 do -- so that the list is full, or has one place left
       map { guard = "open" }
       local low, data = mmap(base + MMAP_LOW + 2 ^ 32, 3 * PAGE), number(exports.data())
@@ -250,9 +264,16 @@ describe("a memory call", function()
       assert.equal(ENOMEM, raw(MUNMAP, data, PAGE))
       assert.equal(ENOMEM, mmap(data, PAGE, FIXED))
       assert.equal(7, exports.peek(data))
-      image:reset()
+      local taken, err = pcall(image.buffer, image, 2 ^ 18)
+      if not taken then
+        assert.equal("limit", err.kind)
+        assert.equal("---", permissions(base + AREA))
+        refused = refused + 1
+      end
+      mm.assert(image:reset()) -- which takes the buffer back, too
       assert.equal(low, mmap(low, 3 * PAGE))
     end
+    assert.equal(1, refused)
   end)
 
   it("gives memory back, and the reset does", function()

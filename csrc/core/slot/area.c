@@ -56,7 +56,6 @@ int mm__area_claim(const struct mm__hold *hold, uint64_t bytes, uint64_t *addres
 
 static int give_back(const struct mm__record *record, struct mm__state *state, uint64_t low,
                      uint64_t high) {
-  if (state->map.count == state->map.capacity) return MM_ERROR_LIMIT; /* one could become two */
   if (mm__failed(mm__slot_reserve(low, high - low))) return MM_ERROR_MEMORY;
   mm__slot_map_remove(&state->map, low, high);
   mm__guard_removed(record, state, low, high);
@@ -71,7 +70,9 @@ int mm__area_release(const struct mm__hold *hold, uint64_t address, uint64_t byt
   if (address < area || offset > MM__AREA_BYTES || bytes > MM__AREA_BYTES - offset ||
       !mm__slot_map_covers(&state->map, address, address + bytes, OPEN))
     return mm__fail(error, MM_ERROR_RANGE, "0x%lx is no memory of the client's", address);
-  int status = give_back(&mm__tables.records[hold->slot], state, address, address + bytes);
+  int status = MM_ERROR_LIMIT; /* one could become two */
+  if (state->map.count < state->map.capacity)
+    status = give_back(&mm__tables.records[hold->slot], state, address, address + bytes);
   if (status == MM_OK) return status;
   return mm__fail(error, status, "%s",
                   status == MM_ERROR_LIMIT ? "the image has too many mappings"
