@@ -274,6 +274,8 @@ describe("mapping", function()
       local new = mm.assert(mm.map(support.image "math"))
       assert.equal("unmapped", support.error_of(add, 1, 2).kind)
       assert.equal("unmapped", select(2, old:unmap()).kind)
+      old, add = nil, nil
+      for _ = 1, 2 do collectgarbage() end
       assert.equal(3, new.exports.add(1, 2))
       mm.assert(new:unmap())
     end)

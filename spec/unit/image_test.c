@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -758,6 +759,59 @@ static void names_the_missing_cpu_feature(void) {
   CHECK(mm__cpu_missing(needed, none) != NULL);
 }
 
+/* A client's status for the image, in a process whose slot is free. */
+static int map_in_child(uint32_t exports) {
+  int status = -1;
+  pid_t child = fork();
+  if (child == 0) {
+    struct mm_map_options options = {.grants = MM_GRANT_OUTPUT};
+    struct mm_image *image;
+    munmap((void *)BASE, MM__SLOT_BYTES);
+    if (mm_init(NULL, NULL) != MM_OK) _exit(200);
+    status = mm_request_map(image_path, &options, &image, NULL);
+    _exit(status == MM_OK && mm_export_count(image) != exports ? 201 : -status);
+  }
+  waitpid(child, &status, 0);
+  CHECK(WIFEXITED(status));
+  return -WEXITSTATUS(status);
+}
+
+static void is_mapped_where_the_cpu_has_what_it_needs(void) {
+  struct mm_error error;
+  uint32_t before = source.facts.cpu[0];
+  CHECK(mm__image_file_write(image_path, &source, &error) == MM_OK);
+  CHECK(map_in_child(2) == MM_OK);
+  source.facts.cpu[0] = ~0u;
+  CHECK(mm__image_file_write(image_path, &source, &error) == MM_OK);
+  CHECK(map_in_child(2) == MM_ERROR_CPU);
+  source.facts.cpu[0] = before;
+}
+
+/* Heads of some size have a place that is prepared for them. */
+static void is_mapped_however_large_its_head_is(void) {
+  static const uint32_t counts[] = {200, 900, 4000};
+  void *registry_before = registry;
+  uint64_t bytes_before = registry_bytes;
+  for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+    struct mm__builder *builder = mm__builder_new();
+    struct mm_error error;
+    char prototype[64];
+    for (uint32_t n = 0; n < counts[i]; n++) {
+      snprintf(prototype, sizeof prototype, "int function_number_%u(void)", n);
+      CHECK(mm__builder_export(builder, prototype, NULL, TEXT + 0x20, &error) == 0);
+    }
+    CHECK(mm__builder_finish(builder, &registry, &registry_bytes, &error) == 0);
+    mm__builder_free(builder);
+    source.registry = registry;
+    source.registry_bytes = registry_bytes;
+    CHECK(mm__image_file_write(image_path, &source, &error) == MM_OK);
+    CHECK(map_in_child(counts[i]) == MM_OK);
+    free(registry);
+  }
+  source.registry = registry = registry_before;
+  source.registry_bytes = registry_bytes = bytes_before;
+}
+
 int main(int count, char **arguments) {
   snprintf(folder, sizeof folder, "%s", count > 1 ? arguments[1] : "/tmp");
   snprintf(image_path, sizeof image_path, "%s/unit.mmi", folder);
@@ -785,6 +839,8 @@ int main(int count, char **arguments) {
   RUN(says_when_memory_is_in_too_many_pieces);
   RUN(declares_the_need_of_memory_that_is_writable_and_executable);
   RUN(names_the_missing_cpu_feature);
+  RUN(is_mapped_where_the_cpu_has_what_it_needs);
+  RUN(is_mapped_however_large_its_head_is);
   unlink(image_path);
   free(registry);
   printf("# %d checks, %d failures\n", checks, failures);
