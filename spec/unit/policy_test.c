@@ -50,6 +50,23 @@ static void refuses_a_jump_to_its_own_address(void) {
   mm_image_release(image);
 }
 
+static void write_to(void *address) { **(volatile uint8_t **)address = 0; }
+
+/* Where the Matchmaker reads what may be called: head and entries, and its record of them. */
+static void cannot_be_written_over_in_the_matchmaker(void) {
+  struct mm_image *image = map_image("math");
+  const struct mm__head *head;
+  must(mm__core(NULL)->head(image->slot, image->serial, &head, NULL), NULL);
+  uint8_t *copy = (uint8_t *)head->elf;
+  uint8_t *places[] = {(uint8_t *)head, copy - 1, copy, copy + head->facts->head_bytes};
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    char output[512];
+    int status = in_child(write_to, &places[i], output, sizeof output);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+  }
+  mm_image_release(image);
+}
+
 static void knows_patterns(void) {
   CHECK(mm__pattern_fits("a*c", "abbc") && mm__pattern_fits("*", "") && mm__pattern_fits("?", "x"));
   CHECK(mm__pattern_fits("/a/*.mmi", "/a/b.mmi") && !mm__pattern_fits("/a/*.mmi", "/a/b/c.mmi"));
@@ -144,6 +161,7 @@ static void is_asked_in_children_that_are_forked_at_any_moment(void) {
 static void all_tests(void) {
   connect_client();
   RUN(refuses_a_call_through_a_plain_pointer);
+  RUN(cannot_be_written_over_in_the_matchmaker);
   if (way.guard == MM_GUARD_PAGES) RUN(refuses_a_jump_to_its_own_address);
   if (!way.config.without) RUN(is_asked_in_children_that_are_forked_at_any_moment);
 }
