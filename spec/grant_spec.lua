@@ -106,6 +106,19 @@ describe("files", function()
       assert.equal(EFAULT, open(mm.null))
     end)
 
+    it("are found by each name of the folder, however it is written", function()
+      os.execute(("cd %s && ln -s inside link"):format(folder()))
+      for _, name in ipairs { "link", "link//", ".//link", "./link/." } do
+        image:unmap()
+        grant { read = folder(name) }
+        assert.equal("open", exports.slurp(folder "inside/file"), name)
+        if name ~= "./link/." then
+          assert.equal("open", exports.slurp(folder(name) .. "/file"), name)
+        end
+        assert.equal("EACCES", exports.slurp(folder "outside/file"))
+      end
+    end)
+
     it("and no others, whatever the path tries", function()
       local inside, outside = folder "inside", folder "outside"
       os.execute(("cd %s && ln -s ../outside/file inside/relative && ln -s %s/file " ..
