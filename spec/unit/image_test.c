@@ -491,8 +491,6 @@ LIE(slot_other, facts->slot = SLOT - 1)
 LIE(overlap, loads[1].p_vaddr = loads[0].p_vaddr)
 LIE(huge, loads[0].p_memsz = -(uint64_t)MM__PAGE)
 LIE(outside_file, loads[0].p_offset = (file_bytes + MM__PAGE) & -(uint64_t)MM__PAGE)
-LIE(past_file, (loads[2].p_offset = (file_bytes - 1) & -(uint64_t)MM__PAGE,
-                loads[2].p_filesz = 2ul * MM__PAGE))
 LIE(over_head, loads[0].p_offset = 0)
 LIE(empty, loads[0].p_memsz = loads[0].p_filesz = 0)
 LIE(aligned_more, loads[0].p_align = 2ul * MM__PAGE)
@@ -540,6 +538,11 @@ static struct mm__head head_of(const struct mm__facts *facts, Elf64_Phdr *loads)
 }
 LIE(needs_cut, *(char *)head_of(facts, loads).needs = 0)
 LIE(needs_with_escape, *(char *)head_of(facts, loads).needs = 27)
+static void past_file(struct mm__facts *facts, Elf64_Phdr *loads) {
+  Elf64_Phdr *last = &loads[head_of(facts, loads).load_count - 1];
+  last->p_offset = (file_bytes - 1) & -(uint64_t)MM__PAGE;
+  last->p_memsz = last->p_filesz = 2ul * MM__PAGE;
+}
 LIE(needs_with_delete, *(char *)head_of(facts, loads).needs = 127)
 LIE(export_in_data, ((struct mm__export *)head_of(facts, loads).registry.exports)->address = DATA)
 LIE(module_first, *(char *)head_of(facts, loads).module_strings = 'x')
