@@ -354,6 +354,24 @@ describe("memory inside an image", function()
       end
     end)
 
+    it("has the bounds of its parts, and is assigned whole", function()
+      local all, two = exports.everything(), image:new("struct everything[2]")
+      assert.equal(3, #all.list)
+      fails("range", read, all.list, 3)
+      fails("range", write, all.list, 3, 1)
+      fails("range", read, all.grid[0], 3)
+      fails("range", read, all.name, 8)
+      two[1] = all
+      assert.equal(1, exports.everything_same(two + 1))
+      local aggregate = support.map("aggregate")
+      local flags = aggregate:new("struct flags", { a = 2, b = -15, c = 0, d = true, e = 0 })
+      flags.b = 3
+      assert.same({ 2, 3, 0, true, 0 }, { flags.a, flags.b, flags.c, flags.d, flags.e })
+      flags.a, flags.d = 1, false
+      assert.same({ 1, 3, 0, false, 0 }, { flags.a, flags.b, flags.c, flags.d, flags.e })
+      aggregate:unmap()
+    end)
+
     it("is written through a pointer into the snapshot, and put back by a reset", function()
       exports.point().x = 10
       assert.equal(8, exports.points_sum(exports.point(), 1))
