@@ -29,10 +29,12 @@ static uint64_t inside; /* an address in the image */
 CALL(mprotect_into, SYS_mprotect, FAR_BELOW, (1ul << 40) + 4096, PROT_NONE)
 CALL(pkey_mprotect_into, SYS_pkey_mprotect, FAR_BELOW, (1ul << 40) + 4096, PROT_NONE, -1)
 CALL(munmap_there, SYS_munmap, 0x4fff00000000, 4096)
+CALL(munmap_just_into, SYS_munmap, (1ul << 45) - 4096, 8192)
 CALL(madvise_there, SYS_madvise, inside, 4096, MADV_NORMAL)
 CALL(mmap_at_a_hint, SYS_mmap, 0x4fff00000000, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
 CALL(mremap_grows_into, SYS_mremap, FAR_BELOW, 4096, 1ul << 41, 0, 0)
 CALL(mremap_onto, SYS_mremap, FAR_BELOW, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, inside)
+CALL(mremap_beside, SYS_mremap, FAR_BELOW, 4096, 4096, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, inside)
 CALL(remap_file_pages_there, SYS_remap_file_pages, inside, 4096, 0, 0, 0)
 CALL(mseal_there, SYS_seal, inside, 4096, 0)
 CALL(shadow_stack_there, SYS_map_shadow_stack, 0x4fff00000000, 4096, 0)
@@ -87,10 +89,12 @@ static const struct refusal {
     REFUSAL(mprotect_into),
     REFUSAL(pkey_mprotect_into),
     REFUSAL(munmap_there),
+    REFUSAL(munmap_just_into),
     REFUSAL(madvise_there),
     REFUSAL(mmap_at_a_hint),
     REFUSAL(mremap_grows_into),
     REFUSAL(mremap_onto),
+    REFUSAL(mremap_beside),
     REFUSAL(remap_file_pages_there),
     REFUSAL(mseal_there),
     REFUSAL(shadow_stack_there),
@@ -145,6 +149,14 @@ static void try_locked_down(void *unused) {
 }
 
 /* Without the lockdown nobody else may answer EPERM, or the test would show nothing. */
+static void is_told_and_leaves_no_dump(void) {
+  struct mm_image_info info;
+  struct mm_error error;
+  must(mm_image_info(image, &info, &error), &error);
+  CHECK_EQUAL(1, info.locked_down);
+  CHECK_EQUAL(0, prctl(PR_GET_DUMPABLE));
+}
+
 static void refuses_everybody(void) {
   char before[4096], after[4096], refused[64], tried[48];
   in_child(try_refusals, NULL, before, sizeof before);
@@ -356,6 +368,7 @@ static void all_tests(void) {
   programs_that_it_executes_are_locked_down(false);
   must_lock_down();
   must_lock_down();
+  RUN(is_told_and_leaves_no_dump);
   RUN(leaves_other_memory_alone);
   RUN(new_threads_call);
   RUN(a_forked_child_calls_and_is_locked_down);
