@@ -374,14 +374,16 @@ static void contains_calls_inside_calls_that_never_end(void) {
 }
 
 /* Wherever the stack ends: the Matchmaker works for the inner call on it, and is never interrupted by that. */
-static void an_image_with_little_stack_left_calls_whole_or_not_at_all(void) {
+static void an_image_with_little_stack_left_calls_whole_or_not_at_all(const char *export) {
   struct mm_image *a = map_image("gate"), *b = map_image("crash");
-  int (*call)(uint64_t, uint64_t) = stub_of(a, "call_with_room");
-  uint64_t crash = (uint64_t)stub_of(b, "read_null");
-  for (uint64_t room = 64; room < 0x6000; room += 64) {
+  int (*call)(uint64_t, uint64_t) = stub_of(a, export);
+  uint64_t crash = (uint64_t)stub_of(b, "read_null"), get = (uint64_t)stub_of(b, "counter_get");
+  for (uint64_t room = 16; room < 0x5000; room += 16) {
     CHECK_EQUAL(0, call(crash, room));
     CHECK_EQUAL(MM_ERROR_FAULT, mm_take_fault(NULL));
   }
+  CHECK_EQUAL(100, call(get, 0x5000));
+  CHECK_EQUAL(MM_OK, mm_take_fault(NULL));
   CHECK_EQUAL(100, CALL_INT(a, "counter_get"));
   CHECK_EQUAL(100, CALL_INT(b, "counter_get"));
   CHECK_EQUAL(MM_OK, mm_unmap(a, NULL));
@@ -552,7 +554,8 @@ static void all_tests(void) {
   RUN(calls_to_and_fro_between_images);
   RUN(calls_itself_through_its_own_stub);
   RUN(contains_calls_inside_calls_that_never_end);
-  RUN(an_image_with_little_stack_left_calls_whole_or_not_at_all);
+  RUN(an_image_with_little_stack_left_calls_whole_or_not_at_all, "call_with_room");
+  RUN(an_image_with_little_stack_left_calls_whole_or_not_at_all, "call_with_room_elsewhere");
   RUN(ends_every_call_around_a_fault);
   RUN(tells_of_the_image_that_faulted_whether_it_was_reset);
   RUN(crosses_and_mediates_with_the_alignment_check_on);

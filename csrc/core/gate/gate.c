@@ -176,6 +176,23 @@ void mm__gate_probe(const void *frame, uint32_t slot) {
   if ((uint64_t)frame - low < CALLER_ROOM) (void)*(const volatile uint8_t *)(low - 1);
 }
 
+/* An image may have other stacks, as of coroutines, and only what lies below says where one ends. What
+ * the image may not write to faults, as the guard page of its own stack does. */
+static void probe_any_stack(const struct mm__frame *frame, uint32_t slot) {
+  const struct mm__slot_map *map = &mm__states[slot].map;
+  uint64_t at = (uint64_t)frame, low = at;
+  if (MM__SLOT_OF(at) != slot || mm__slot_map_covers(map, at - CALLER_ROOM, at, PROT_WRITE)) return;
+  for (uint32_t i = mm__slot_map_find(map, low - 1);
+       i < map->count && mm__slot_map_covers(map, low - 1, low, PROT_WRITE); i--)
+    low = map->ranges[i].low;
+  *(volatile uint8_t *)(low - 1) = 0;
+}
+
+static void probe(const struct mm__frame *frame, uint32_t slot) {
+  mm__gate_probe(frame, slot);
+  probe_any_stack(frame, slot);
+}
+
 /* Calls are noted where the Matchmaker may write and the image may read, or nowhere. */
 static bool is_noted(const struct mm__record *record, const struct mm__frame *frame) {
   const struct mm__facts *facts = record->head.facts;
@@ -245,7 +262,7 @@ __attribute__((flatten)) uint64_t mm__gate_prepare(struct mm__frame *frame, uint
   frame->x87_result = 0;
   struct mm__thread_record *thread = caller(fs);
   if (!thread) return 0;
-  if (MM__IN_ARENA(fs) && !thread->in_hook) mm__gate_probe(frame, MM__SLOT_OF(fs));
+  if (MM__IN_ARENA(fs) && !thread->in_hook) probe(frame, MM__SLOT_OF(fs));
   if (thread->seen.depth && !MM__IN_ARENA(fs)) mm__callback_check(thread, frame);
   const struct mm__record *record = &mm__tables.records[frame->slot];
   struct mm__state *state = &mm__states[frame->slot];
