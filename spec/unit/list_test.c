@@ -2,6 +2,7 @@
  * Usage: list_test FOLDER [KILLS CLIENTS] */
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -167,6 +168,24 @@ static void a_forked_child_leaves_its_parents_entry(void) {
   finalize();
 }
 
+static void *fork_and_end(void *unused) {
+  pid_t child = fork();
+  if (child == 0) exit(0);
+  waitpid(child, NULL, 0);
+  return unused;
+}
+
+/* Such a child has no entry of its own, and knows that of its parent. */
+static void so_does_a_child_of_a_thread_that_never_called(void) {
+  pthread_t thread;
+  new_runtime();
+  map_math();
+  pthread_create(&thread, NULL, fork_and_end, NULL);
+  pthread_join(thread, NULL);
+  CHECK_EQUAL(1, images_of(getpid()));
+  finalize();
+}
+
 static void what_a_client_executes_is_none(void) {
   new_runtime();
   struct child child = start(become_cat);
@@ -194,6 +213,14 @@ static void a_killed_client_is_removed_by_who_looks(void) {
 static void connect_and_end(void) {
   connect_client();
   exit(0);
+}
+
+static void who_ends_without_finalize_leaves_nothing(void) {
+  new_runtime();
+  struct child child = start(connect_and_end);
+  wait_ready(&child);
+  stop(&child);
+  CHECK_EQUAL(0, file_count());
 }
 
 static void what_was_killed_does_not_pile_up(void) {
@@ -544,6 +571,8 @@ static void tests(void) {
   RUN(a_forked_child_that_calls_is_a_client);
   RUN(a_forked_child_that_maps_is_a_client);
   RUN(a_forked_child_leaves_its_parents_entry);
+  RUN(so_does_a_child_of_a_thread_that_never_called);
+  RUN(who_ends_without_finalize_leaves_nothing);
   RUN(what_a_client_executes_is_none);
   RUN(a_killed_client_is_removed_by_who_looks);
   RUN(what_was_killed_does_not_pile_up);
