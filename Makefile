@@ -12,6 +12,10 @@ LDFLAGS ?=
 PREFIX  ?= /usr/local
 DESTDIR ?=
 SYSCONFDIR ?= /etc
+# Programs and pkg-config's files keep it, wherever they are started.
+ifeq ($(filter /%,$(PREFIX)),)
+$(error PREFIX=$(PREFIX) is no absolute path)
+endif
 
 BASE_FLAGS := -std=gnu11 -D_GNU_SOURCE= -Wall -Wextra -Werror -fvisibility=hidden -Icsrc -Icsrc/include
 HOST_FLAGS := $(BASE_FLAGS) -fPIC -DMM_VERSION='"$(VERSION)"'

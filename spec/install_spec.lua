@@ -160,6 +160,12 @@ describe("make install, in Debian's folders", function()
 
   local function has(command) return output_of("command -v " .. command) == 0 end
 
+  it("wants a PREFIX that means the same everywhere", function()
+    local status, output = output_of((MAKE .. "-n install PREFIX=here"):format(build))
+    assert.equal(2, status)
+    assert.matches("PREFIX=here is no absolute path", output, 1, true)
+  end)
+
   it("gives this Lua its modules", function()
     assert.equal("3", installed(lua ..
       [[ -e 'print(require("matchmaker").map("math.mmi").exports.add(1, 2))']]))
