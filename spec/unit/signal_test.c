@@ -596,6 +596,27 @@ static void what_the_host_handles_does_not_end_what_waits(void) {
   CHECK_EQUAL(0, in_child(waits_body, NULL, output, sizeof output));
 }
 
+static void once_body(void *unused) {
+  struct sigaction action = {.sa_handler = on_terminate, .sa_flags = SA_RESETHAND};
+  pthread_t sender, self = pthread_self();
+  (void)unused;
+  sigaction(SIGTERM, &action, NULL);
+  connect_client();
+  struct mm_image *image = map_image("syscall");
+  pthread_create(&sender, NULL, terminate_soon, &self);
+  CALL_LONG_INT(image, "nap", 200);
+  pthread_join(sender, NULL);
+  if (terminated && write(1, "once", 4) == 4) raise(SIGTERM);
+}
+
+/* SA_RESETHAND: once, when the call has ended; the next one ends the process. */
+static void a_handler_for_once_that_was_put_off_runs_once(void) {
+  char output[1024];
+  int status = in_child(once_body, NULL, output, sizeof output);
+  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+  CHECK(strstr(output, "once"));
+}
+
 static void a_thread_that_blocks_every_signal_may_call(void) {
   char output[1024];
   CHECK_EQUAL(0, in_child(blocked_body, NULL, output, sizeof output));
@@ -701,6 +722,7 @@ static void all_tests(void) {
   RUN(a_call_does_not_keep_the_process_from_being_killed);
   RUN(a_thread_that_blocks_every_signal_may_call);
   RUN(what_the_host_handles_does_not_end_what_waits);
+  RUN(a_handler_for_once_that_was_put_off_runs_once);
   RUN(a_thread_that_blocks_its_faults_later_is_put_right);
   handle(SIGUSR1, 0);
   handle(SIGRTMIN + 3, 0);
