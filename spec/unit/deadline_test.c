@@ -215,7 +215,54 @@ static void ends_a_call_whose_inner_call_waits(void) {
   mm_image_release(outer);
 }
 
+/* A timer of the client's own, by the very signal that the deadline has. */
+static void alarmed_body(void *unused) {
+  struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMAX};
+  struct itimerspec soon = {.it_value = {0, 30 * MILLISECOND}};
+  struct mm_error error;
+  timer_t timer;
+  int milliseconds = 200;
+  int64_t result;
+  (void)unused;
+  connect_client();
+  struct mm_image *image = map_limited("syscall", 60000 * MILLISECOND);
+  timer_create(CLOCK_MONOTONIC, &event, &timer);
+  timer_settime(timer, 0, &soon, NULL);
+  int status =
+      mm_request_call(function_of(image, "nap"), &result, (void *[]){&milliseconds}, &error);
+  _exit(status == MM_OK ? 0 : 1);
+}
+
+static void what_others_send_by_its_signal_is_none(void) {
+  char output[512];
+  int status = in_child(alarmed_body, NULL, output, sizeof output);
+  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGRTMAX); /* the default, which it had */
+}
+
+static void crowded_body(void *unused) {
+  struct mm_map_options options = {.guard = way.guard, .timeout_ns = MILLISECOND};
+  struct mm_image *image;
+  char path[1024];
+  (void)unused;
+  for (int signal = SIGRTMIN; signal <= SIGRTMAX; signal++)
+    sigaction(signal, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+  connect_client();
+  snprintf(path, sizeof path, "%s/image/crash.mmi", build_folder);
+  int status = mm_request_map(path, &options, &image, NULL);
+  options.timeout_ns = 0;
+  _exit(status == MM_ERROR_UNSUPPORTED && mm_request_map(path, &options, &image, NULL) == MM_OK
+            ? 0
+            : 1);
+}
+
+static void wants_a_signal_that_nobody_has(void) {
+  char output[512];
+  CHECK_EQUAL(0, in_child(crowded_body, NULL, output, sizeof output));
+}
+
 static void all_tests(void) {
+  RUN(what_others_send_by_its_signal_is_none);
+  RUN(wants_a_signal_that_nobody_has);
   connect_client();
   RUN(ends_a_call_that_never_ends);
   RUN(is_that_of_the_outermost_call);
