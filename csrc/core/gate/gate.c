@@ -85,14 +85,16 @@ static uint64_t refuse(struct mm__thread_record *thread, uint32_t slot, uint32_t
 }
 
 /* The turn of `frame`'s call did not come. If that is because the call that this one was to be made
- * in has to end, it ends here: of zeros its image would make what it likes. */
+ * in has to end, it ends here: of zeros its image would make what it likes. So it does when it is strict,
+ * and the client's code could not be closed again after the wait. */
 static uint64_t give_up(struct mm__thread_record *thread, const struct mm__frame *frame,
                         int32_t status) {
-  if (MM__IN_ARENA(frame->host_fs) && thread->ending) {
+  bool is_open = status == MM_ERROR_SYSTEM || status == MM_ERROR_LIMIT;
+  if (MM__IN_ARENA(frame->host_fs) && (thread->ending || is_open)) {
+    int32_t ends = thread->ending ? mm__ending_take(thread) : status;
     uint64_t caller = *(const uint64_t *)(frame->caller_stack - 8);
-    mm__gate_end(
-        MM__SLOT_OF(frame->host_fs),
-        &(struct mm__outcome){.status = mm__ending_take(thread), .instruction = caller - 1});
+    mm__gate_end(MM__SLOT_OF(frame->host_fs),
+                 &(struct mm__outcome){.status = ends, .instruction = caller - 1});
   }
   return refuse(thread, frame->slot, frame->export_index, status);
 }

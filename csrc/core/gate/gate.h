@@ -58,7 +58,8 @@ static inline bool mm__turn_try(struct mm__state *state) {
   return __atomic_compare_exchange_n(&state->lock, &unlocked, 1, 0, __ATOMIC_ACQUIRE,
                                      __ATOMIC_RELAXED);
 }
-/* Waits for an image's lock, and takes it. Errors: as mm__image_enter. */
+/* Waits for an image's lock, and takes it. Errors: as mm__image_enter. In a strict call those of
+ * core/guard/strict.h, too: then the client's code is not closed any more. */
 int mm__turn_wait(struct mm__state *state, struct mm__thread_record *thread, uint64_t wait_ns);
 /* Lets go of it. */
 void mm__turn_pass(struct mm__state *state);

@@ -7,10 +7,14 @@
  *
  * To let go of an image takes no locked instruction, which would cost a call 5 ns. So who lets go
  * may look for waiting threads before these see the lock free: then nobody wakes them, and they
- * look again by themselves. */
+ * look again by themselves.
+ *
+ * A strict call keeps out all others, and is no image that could be seen on that way. So who waits in
+ * one lets others make theirs meanwhile. */
 #include "core/gate/gate.h"
 
 #include "base/error.h"
+#include "core/guard/strict.h"
 
 #include <linux/futex.h>
 #include <time.h>
@@ -62,7 +66,7 @@ static void sleep_until_passed(struct mm__state *state, uint64_t longest_ns) {
   mm__call(SYS_futex, &state->lock, FUTEX_WAIT_PRIVATE, 1, &longest);
 }
 
-int mm__turn_wait(struct mm__state *state, struct mm__thread_record *thread, uint64_t wait_ns) {
+static int32_t wait(struct mm__state *state, struct mm__thread_record *thread, uint64_t wait_ns) {
   if (!announce(thread, state)) return MM_ERROR_BUSY;
   uint64_t start = wait_ns == MM__FOR_EVER ? 0 : now(), waited_ns = 0;
   int32_t status = MM_OK;
@@ -82,6 +86,14 @@ int mm__turn_wait(struct mm__state *state, struct mm__thread_record *thread, uin
   if (status != MM_OK) return status;
   state->waited_ns = waited_ns;
   return MM_OK;
+}
+
+int mm__turn_wait(struct mm__state *state, struct mm__thread_record *thread, uint64_t wait_ns) {
+  uint32_t depth = mm__strict_pause(thread);
+  int32_t status = wait(state, thread, wait_ns), resumed = mm__strict_resume(thread, depth);
+  if (resumed == MM_OK) return status;
+  if (status == MM_OK) mm__turn_end(state);
+  return resumed;
 }
 
 void mm__turn_pass(struct mm__state *state) {
