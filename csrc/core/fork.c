@@ -68,7 +68,9 @@ static void start_child(uint64_t fs) {
   struct mm__thread_record *thread = mm__thread_before_fork(mm__thread_anchor(fs));
   if (!thread && !any_abandoned(thread)) return;
   thread = mm__thread_arm(fs, 0);
-  if (thread && thread->is_limited) mm__deadline_arm(thread, thread->limit_ns);
+  if (!thread || !thread->is_limited) return;
+  thread->ending = MM_OK;
+  mm__deadline_arm(thread, thread->limit_ns);
 }
 
 void mm__fork(enum mm__fork when) {

@@ -138,14 +138,15 @@ struct mm__thread_record {
   uint32_t deferred_count;
   int32_t timer; /* of deadlines, if it has one */
   uint32_t has_timer;
-  uint32_t is_limited;   /* the timer runs, for the call that this thread is in */
-  int32_t ending;        /* with this status, as soon as the call can be ended; 0: not */
-  uint32_t strict_depth; /* calls of strict images inside one another */
-  uint32_t open_keys;    /* bits of PKRU: of images that this thread is in */
-  uint32_t rights_seen;  /* how often keys had been taken and given back when it wrote PKRU */
-  uint32_t closes;       /* its own memory, in calls of images that have a key */
-  uint32_t took_rseq;    /* away from it, for that */
-  uint32_t in_hook;      /* a fault of an on-map hook does not reset: the hooks would run again */
+  uint32_t is_limited;    /* the timer runs, for a call that this thread is in */
+  uint32_t limited_depth; /* how many calls are around that one */
+  int32_t ending;         /* with this status, as soon as the call can be ended; 0: not */
+  uint32_t strict_depth;  /* calls of strict images inside one another */
+  uint32_t open_keys;     /* bits of PKRU: of images that this thread is in */
+  uint32_t rights_seen;   /* how often keys had been taken and given back when it wrote PKRU */
+  uint32_t closes;        /* its own memory, in calls of images that have a key */
+  uint32_t took_rseq;     /* away from it, for that */
+  uint32_t in_hook;       /* a fault of an on-map hook does not reset: the hooks would run again */
   siginfo_t deferred_info[MM__DEFERRED_LIMIT];
   struct mm__callback_frame *callback; /* the newest that runs */
   const struct mm__state *waits_for;   /* under mm__turn_lock */

@@ -122,6 +122,27 @@ static void is_that_of_the_outermost_call(void) {
   mm_image_release(inner);
 }
 
+static void call_spin(void *result, void **arguments, void *user) {
+  struct mm_error error;
+  (void)arguments;
+  *(int *)result = mm_request_call(function_of(user, "spin"), NULL, NULL, &error);
+}
+
+static void is_that_of_a_call_inside_one_that_has_none(void) {
+  struct mm_image *outer = map_image("callback"), *inner = map_limited("crash", 20 * MILLISECOND);
+  struct mm_callback *callback;
+  int result = 0;
+  CHECK_EQUAL(MM_OK, mm_callback(outer, "int (int)", call_spin, inner, &callback, NULL));
+  void *pointer = mm_callback_pointer(callback), *arguments[] = {&pointer, &(int){0}};
+  for (int i = 0; i < 3; i++) {
+    result = 0;
+    CHECK_EQUAL(MM_OK, mm_request_call(function_of(outer, "apply"), &result, arguments, NULL));
+    CHECK_EQUAL(1 + MM_ERROR_DEADLINE, result);
+  }
+  mm_image_release(outer);
+  mm_image_release(inner);
+}
+
 /* --- while another thread is in the image: in a callback, until it is let go --- */
 
 static sem_t is_inside, may_leave;
@@ -266,6 +287,7 @@ static void all_tests(void) {
   connect_client();
   RUN(ends_a_call_that_never_ends);
   RUN(is_that_of_the_outermost_call);
+  RUN(is_that_of_a_call_inside_one_that_has_none);
   RUN(leaves_the_mask_as_it_was);
   RUN(reaches_a_thread_that_blocks_every_signal);
   RUN(does_not_disturb_the_clients_own_sleep);

@@ -59,7 +59,6 @@ static void set_timer(const struct mm__thread_record *thread, uint64_t first, ui
 
 bool mm__deadline_arm(struct mm__thread_record *thread, uint64_t timeout_ns) {
   if (!thread->has_timer && !make_timer(thread)) return false;
-  thread->ending = MM_OK;
   thread->is_limited = 1;
   thread->limit_ns = timeout_ns;
   set_timer(thread, timeout_ns, AGAIN_NS);
@@ -69,6 +68,7 @@ bool mm__deadline_arm(struct mm__thread_record *thread, uint64_t timeout_ns) {
 void mm__deadline_hasten(struct mm__thread_record *thread, ucontext_t *context) {
   if (!mm__tables.deadline_signal || (!thread->has_timer && !make_timer(thread))) return;
   *(uint64_t *)&context->uc_sigmask &= ~MM__SIGNAL_BIT(mm__tables.deadline_signal);
+  if (!thread->is_limited) thread->limited_depth = 0; /* the interrupt is for the outermost call */
   thread->is_limited = 1;
   set_timer(thread, AGAIN_NS, AGAIN_NS);
 }
@@ -76,7 +76,7 @@ void mm__deadline_hasten(struct mm__thread_record *thread, ucontext_t *context) 
 void mm__deadline_disarm(struct mm__thread_record *thread) {
   set_timer(thread, 0, 0);
   thread->is_limited = 0;
-  thread->ending = MM_OK;
+  if (thread->ending == MM_ERROR_DEADLINE) thread->ending = MM_OK;
 }
 
 void mm__deadline_forget(struct mm__thread_record *thread) {

@@ -121,19 +121,21 @@ static void link_frame(struct mm__frame *frame, struct mm__state *state,
   thread->seen.depth++;
 }
 
-/* A thread's outermost call decides how long it may take, since before its turn came; nothing is
- * left of that behind it. */
+/* The outermost call of a thread that has a limit decides how long it may take, since before its
+ * turn came; nothing is left of that behind it. */
 static bool limit(struct mm__thread_record *thread, const struct mm__record *record,
                   struct mm__state *state) {
   uint64_t timeout_ns = state->timeout_ns ? state->timeout_ns : record->timeout_ns;
-  if (thread->seen.depth != 0 || timeout_ns == 0) return true;
+  if (thread->is_limited || timeout_ns == 0) return true;
   uint64_t waited_ns = state->waited_ns;
   state->waited_ns = 0;
+  thread->limited_depth = thread->seen.depth;
   return mm__deadline_arm(thread, timeout_ns > waited_ns ? timeout_ns - waited_ns : 1);
 }
 
 static void unlimit(struct mm__thread_record *thread) {
-  if (thread->is_limited && thread->seen.depth == 0) mm__deadline_disarm(thread);
+  if (thread->is_limited && thread->seen.depth == thread->limited_depth)
+    mm__deadline_disarm(thread);
 }
 
 static bool look_at_all(struct mm__thread_record *thread) {
