@@ -202,6 +202,17 @@ describe("a callback", function()
     assert.equal(51, deepest)
   end)
 
+  it_maps("has an end when it calls itself for ever", function()
+    local calls = 0
+    local function again(x)
+      calls = calls + 1
+      return exports.apply(again, x)
+    end
+    fails(exports.apply, again, 1)
+    assert.is_true(calls > 50 and calls <= 200)
+    assert.equal(3, exports.apply(function(x) return x end, 2))
+  end)
+
   it_maps("passes an error on from fifty deep, with its first cause", function()
     local function down(x)
       if x == 0 then error("the bottom", 0) end

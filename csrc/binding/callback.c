@@ -179,6 +179,10 @@ static int body(lua_State *L) {
   return 0;
 }
 
+/* About as deep as Lua's own calls through C. LuaJIT has no limit to these, and the stack has one. */
+#define NESTING_LIMIT 200
+static _Thread_local unsigned nesting;
+
 /* Nothing may be raised from here on to the caller. A string that is the result stays where it is
  * until it is copied: Lua does nothing in between. */
 static int run(const struct mm_callback *callback, const struct mm__value *arguments,
@@ -188,11 +192,16 @@ static int run(const struct mm_callback *callback, const struct mm__value *argum
   struct mm__lua_call *call = call_of(self->universe);
   if (!call)
     return mm__fail(error, MM_ERROR_CALLBACK, "%s: not called from its Lua state", self->name);
+  if (nesting == NESTING_LIMIT)
+    return mm__fail(error, MM_ERROR_CALLBACK, "%s: %u callbacks are running inside one another",
+                    self->name, nesting);
   lua_State *L = call->L;
   int top = lua_gettop(L);
   mm__fail(error, MM_ERROR_CALLBACK, "error in a callback: out of memory");
   call->is_running = true;
+  nesting++;
   int status = mm__protected(L, body, &running);
+  nesting--;
   call->is_running = false;
   if (status) lua_replace(L, call->failure);
   lua_settop(L, top);
