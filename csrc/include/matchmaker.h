@@ -405,7 +405,8 @@ MM_API const char *mm_export_doc(struct mm_image *image, uint32_t index);
 
 /* The plain C function pointer of a bound function: its stub, there as long as the image is mapped.
  * Calls through it pass the gate; a fault in such a call returns zero and is told by mm_take_fault,
- * which also clears it (0: no fault since the last look). */
+ * which also clears it (0: no fault since the last look). Not for handlers of signals either: what
+ * they interrupt may be the gate on its way into the same image, and then they wait for themselves. */
 MM_API void *mm_function_pointer(struct mm_function *function);
 MM_API int mm_take_fault(struct mm_error *error);
 
