@@ -73,7 +73,8 @@ describe("a memory call", function()
   support.guard(before_each, after_each)
 
   it("keeps to the slot, above the guard below its stack", function()
-    for _, low in ipairs { base, base + STACK_LOW - PAGE, base + SLOT - PAGE, base - PAGE } do
+    for _, low in ipairs { base, base + STACK_LOW - PAGE, base + SLOT - PAGE, base - PAGE,
+        -PAGE } do
       local bytes = low == base + SLOT - PAGE and 2 * PAGE or PAGE
       assert.equal(EPERM, mmap(low, bytes, FIXED))
       assert.equal(EPERM, mmap(low, bytes, NOREPLACE))

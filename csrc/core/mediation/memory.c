@@ -21,8 +21,8 @@ static uint64_t slot_low(const struct mm__trap *trap) { return MM__SLOT_BASE(tra
 /* The mailbox and the client's area are the Matchmaker's to write to, so an image may not unmap or
  * close them. */
 static bool in_slot(const struct mm__trap *trap, uint64_t low, uint64_t bytes) {
-  if (low < slot_low(trap) + MM__STACK_LOW_OFFSET || bytes > MM__SLOT_BYTES ||
-      low + bytes > slot_low(trap) + MM__SLOT_BYTES)
+  uint64_t offset = low - slot_low(trap);
+  if (offset < MM__STACK_LOW_OFFSET || offset > MM__SLOT_BYTES || bytes > MM__SLOT_BYTES - offset)
     return false;
   if (trap->serving) return true;
   const struct mm__facts *facts = trap->record->head.facts;
