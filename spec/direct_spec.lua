@@ -11,6 +11,8 @@ if not rawget(_G, "jit") then
   return
 end
 
+local jit_util = require "jit.util"
+
 local ffi = require "ffi"
 
 describe("a direct call", function()
@@ -21,11 +23,14 @@ describe("a direct call", function()
   end)
   support.guard(before_each, after_each)
 
-  -- Runs a loop until it is compiled; the number of traces that were begun and given up, and made.
+  -- Runs a loop until it is compiled; the number of traces that were made, and that were begun and
+  -- given up, or end at a call that does not compile.
   local function traces(f, ...)
     local made, given_up = 0, 0
-    local function count(what)
-      if what == "stop" then made = made + 1 elseif what == "abort" then given_up = given_up + 1 end
+    local function count(what, trace)
+      local stitched = what == "stop" and jit_util.traceinfo(trace).linktype == "stitch"
+      if what == "stop" then made = made + 1 end
+      if what == "abort" or stitched then given_up = given_up + 1 end
     end
     jit.flush()
     jit.attach(count, "trace")
@@ -35,19 +40,32 @@ describe("a direct call", function()
     return made, given_up
   end
 
+  -- LuaJIT counts what is hot by addresses, several to a counter, so that it may begin anywhere, and
+  -- give that up; not time and again.
+  local function compiles(f)
+    for _ = 1, 10 do
+      local made, given_up = traces(f)
+      if made >= 1 and given_up == 0 then return true end
+    end
+  end
+
   it("compiles into a trace, and takes no memory", function()
     local image = support.map("math", { guard = "open" })
     local add, sum = image.exports.add, 0
-    local function loop() for i = 1, 500 do sum = sum + add(i, 1) end end
-    local made, given_up = traces(loop)
+    local function loop()
+      sum = 0
+      for i = 1, 500 do sum = sum + add(i, 1) end
+    end
+    assert.is_true(compiles(loop))
     collectgarbage "stop"
-    local before = collectgarbage "count"
-    loop()
-    local grown = collectgarbage "count" - before
+    local grown = math.huge
+    for _ = 1, 5 do -- a trace that is made meanwhile takes some, once
+      local before = collectgarbage "count"
+      loop()
+      grown = math.min(grown, collectgarbage "count" - before)
+    end
     collectgarbage "restart"
-    assert.equal(251500, sum)
-    assert.is_true(made >= 1)
-    assert.equal(0, given_up)
+    assert.equal(125750, sum)
     assert.is_true(grown < 1, grown)
     image:unmap()
   end)
