@@ -122,23 +122,33 @@ static void is_that_of_the_outermost_call(void) {
   mm_image_release(inner);
 }
 
-static void call_spin(void *result, void **arguments, void *user) {
+/* What is called in a callback of an image's call that has no deadline. */
+struct target {
+  struct mm_image *image;
+  const char *name;
+};
+
+static void call_target(void *result, void **arguments, void *target_) {
+  const struct target *target = target_;
   struct mm_error error;
   (void)arguments;
-  *(int *)result = mm_request_call(function_of(user, "spin"), NULL, NULL, &error);
+  *(int *)result = mm_request_call(function_of(target->image, target->name), NULL, NULL, &error);
+}
+
+static int call_inside(struct mm_image *outer, struct target target) {
+  struct mm_callback *callback;
+  int result = 0;
+  CHECK_EQUAL(MM_OK, mm_callback(outer, "int (int)", call_target, &target, &callback, NULL));
+  void *pointer = mm_callback_pointer(callback), *arguments[] = {&pointer, &(int){0}};
+  CHECK_EQUAL(MM_OK, mm_request_call(function_of(outer, "apply"), &result, arguments, NULL));
+  mm_callback_release(callback);
+  return result - 1;
 }
 
 static void is_that_of_a_call_inside_one_that_has_none(void) {
   struct mm_image *outer = map_image("callback"), *inner = map_limited("crash", 20 * MILLISECOND);
-  struct mm_callback *callback;
-  int result = 0;
-  CHECK_EQUAL(MM_OK, mm_callback(outer, "int (int)", call_spin, inner, &callback, NULL));
-  void *pointer = mm_callback_pointer(callback), *arguments[] = {&pointer, &(int){0}};
-  for (int i = 0; i < 3; i++) {
-    result = 0;
-    CHECK_EQUAL(MM_OK, mm_request_call(function_of(outer, "apply"), &result, arguments, NULL));
-    CHECK_EQUAL(1 + MM_ERROR_DEADLINE, result);
-  }
+  for (int i = 0; i < 3; i++)
+    CHECK_EQUAL(MM_ERROR_DEADLINE, call_inside(outer, (struct target){inner, "spin"}));
   mm_image_release(outer);
   mm_image_release(inner);
 }
@@ -221,6 +231,18 @@ static void of_one_call_ends_its_wait(void) {
   mm_image_release(image);
 }
 
+static void ends_the_wait_inside_a_call_that_has_none(void) {
+  struct mm_image *outer = map_image("callback_other");
+  struct mm_image *inner = map_limited("callback", 20 * MILLISECOND);
+  pthread_t other = occupy(inner);
+  for (int i = 0; i < 3; i++)
+    CHECK_EQUAL(MM_ERROR_DEADLINE, call_inside(outer, (struct target){inner, "counter_next"}));
+  CHECK_EQUAL(MM_ERROR_DEADLINE, vacate(other));
+  CHECK_EQUAL(MM_OK, call_inside(outer, (struct target){inner, "counter_next"}));
+  mm_image_release(outer);
+  mm_image_release(inner);
+}
+
 static void ends_a_call_whose_inner_call_waits(void) {
   struct mm_image *outer = map_limited("nested", 20 * MILLISECOND), *image = map_image("callback");
   struct mm_error error;
@@ -293,6 +315,7 @@ static void all_tests(void) {
   RUN(does_not_disturb_the_clients_own_sleep);
   RUN(ends_a_call_that_waits_for_its_turn);
   RUN(of_one_call_ends_its_wait);
+  RUN(ends_the_wait_inside_a_call_that_has_none);
   RUN(ends_a_call_whose_inner_call_waits);
   RUN(goes_with_a_call_that_is_refused);
   CHECK_EQUAL(MM_OK, mm_finalize(NULL));

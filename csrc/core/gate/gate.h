@@ -46,11 +46,11 @@ bool mm__gate_look(struct mm__thread_record *thread, bool first, bool always);
 int mm__image_enter(struct mm__state *state, struct mm__thread_record *thread, uint64_t wait_ns);
 void mm__image_leave(struct mm__state *state);
 /* How long a call that may take `timeout_ns` (0: as long as the image's may) waits for its turn: a
- * call inside of another as long as that one may take, which ends the wait itself. */
+ * call inside of one that is limited as long as that one may take, which ends the wait itself. */
 static inline uint64_t mm__gate_patience(const struct mm__thread_record *thread,
                                          const struct mm__record *record, uint64_t timeout_ns) {
   if (!timeout_ns) timeout_ns = record->timeout_ns;
-  return timeout_ns && !thread->seen.depth ? timeout_ns : MM__FOR_EVER;
+  return timeout_ns && !thread->is_limited ? timeout_ns : MM__FOR_EVER;
 }
 /* --- turn.c --- */
 static inline bool mm__turn_try(struct mm__state *state) {
