@@ -11,6 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/syscall.h>
+#include <time.h>
+
+#define MM__SECOND_NS 1000000000ul
 
 static inline long mm__system(long number, long a, long b, long c, long d, long e, long f) {
   register long r10 __asm__("r10") = d;
@@ -30,5 +33,12 @@ static inline long mm__system(long number, long a, long b, long c, long d, long 
 #define mm__call(...) MM__SYSTEM6(__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0)
 
 static inline bool mm__failed(long result) { return (unsigned long)result > -4096ul; }
+
+/* CLOCK_MONOTONIC, in ns. */
+static inline uint64_t mm__now_ns(void) {
+  struct timespec now = {0, 0};
+  mm__call(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * MM__SECOND_NS + (uint64_t)now.tv_nsec;
+}
 
 #endif

@@ -14,9 +14,8 @@
 #include <time.h>
 
 #define AGAIN_NS  10000000ul /* from one signal to the next */
-#define SECOND_NS 1000000000ul
-#define FIRST_RT  34 /* libc keeps 32 and 33 for itself: signal(7) */
-#define THREAD_ID 4  /* SIGEV_THREAD_ID */
+#define FIRST_RT  34         /* libc keeps 32 and 33 for itself: signal(7) */
+#define THREAD_ID 4          /* SIGEV_THREAD_ID */
 
 static const char marker; /* by its address the signal is known to be ours */
 
@@ -53,7 +52,7 @@ static bool make_timer(struct mm__thread_record *thread) {
 
 static void set_timer(const struct mm__thread_record *thread, uint64_t first, uint64_t again) {
   struct itimerspec when = {{0, (long)again},
-                            {(long)(first / SECOND_NS), (long)(first % SECOND_NS)}};
+                            {(long)(first / MM__SECOND_NS), (long)(first % MM__SECOND_NS)}};
   mm__call(SYS_timer_settime, thread->timer, 0, &when, 0);
 }
 

@@ -21,8 +21,7 @@
 
 const char mm__turn_circle[] = "two images wait for each other";
 
-#define SLEEP_NS  10000000ul
-#define SECOND_NS 1000000000ul
+#define SLEEP_NS 10000000ul
 
 uint32_t mm__turn_lock;
 
@@ -55,12 +54,6 @@ static void renounce(struct mm__thread_record *thread) {
   mm__unlock(&mm__turn_lock);
 }
 
-static uint64_t now(void) {
-  struct timespec time = {0, 0};
-  mm__call(SYS_clock_gettime, CLOCK_MONOTONIC, &time);
-  return (uint64_t)time.tv_sec * SECOND_NS + (uint64_t)time.tv_nsec;
-}
-
 static void sleep_until_passed(struct mm__state *state, uint64_t longest_ns) {
   struct timespec longest = {0, (long)(longest_ns < SLEEP_NS ? longest_ns : SLEEP_NS)};
   mm__call(SYS_futex, &state->lock, FUTEX_WAIT_PRIVATE, 1, &longest);
@@ -68,14 +61,14 @@ static void sleep_until_passed(struct mm__state *state, uint64_t longest_ns) {
 
 static int32_t wait(struct mm__state *state, struct mm__thread_record *thread, uint64_t wait_ns) {
   if (!announce(thread, state)) return MM_ERROR_BUSY;
-  uint64_t start = wait_ns == MM__FOR_EVER ? 0 : now(), waited_ns = 0;
+  uint64_t start = wait_ns == MM__FOR_EVER ? 0 : mm__now_ns(), waited_ns = 0;
   int32_t status = MM_OK;
   bool taken;
   __atomic_fetch_add(&state->waiting, 1, __ATOMIC_SEQ_CST);
   /* The end of the call that this one is for ends the wait, too; and so does an interrupt. */
   while (!(taken = mm__turn_try(state)) && status == MM_OK) {
     sleep_until_passed(state, wait_ns - waited_ns);
-    if (start) waited_ns = now() - start;
+    if (start) waited_ns = mm__now_ns() - start;
     status = __atomic_load_n(&thread->ending, __ATOMIC_RELAXED);
     if (status == MM_OK && waited_ns >= wait_ns) status = MM_ERROR_DEADLINE;
   }

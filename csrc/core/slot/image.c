@@ -22,11 +22,7 @@ static uint32_t mapped_count;
 
 /* Serials are never used twice, also not by the next Matchmaker of this process: handles outlive
  * both. */
-void mm__image_start(void) {
-  struct timespec now;
-  mm__call(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
-  last_serial = (uint64_t)now.tv_sec * 1000000000ul + (uint64_t)now.tv_nsec;
-}
+void mm__image_start(void) { last_serial = mm__now_ns(); }
 
 /* Nothing changed yet since the snapshot. The first fields stay: the thread that maps holds the
  * image, and others with a stale stub may be waiting at its lock. */
